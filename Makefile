@@ -1,0 +1,57 @@
+# Everything a person or CI does with this project; `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+GOLDENS ?= ../shared/goldens
+COMPOSE ?= docker compose
+# Threads that wait by spinning take the cores from those they wait for: on a busy machine, a render took three times as long.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help setup demo test lint types bench chaos golden lock init up down
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## prepare this machine: system packages and .venv/ with CPU torch
+	@scripts/setup.sh
+
+demo: setup ## dub a sample clip through the API; leaves out/dubbed.mp4
+	$(BIN)/highsync demo
+
+# One test process keeps one core busy: more threads would only wait for each other.
+test: export OMP_NUM_THREADS ?= 1
+test: lint types ## everything that CI checks: lint, types, layers, unit and end-to-end tests
+	$(BIN)/pytest -m "not e2e and not gpu"
+	$(BIN)/pytest -m "e2e and not gpu"
+
+lint: setup ## ruff, its formatting, and the import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+bench: setup ## time, FLOPs and memory per output frame; ARGS="--help" lists the choices
+	$(BIN)/python benchmarks/render.py $(ARGS)
+
+chaos: setup ## 200 jobs through five minutes of kills and outages; ARGS="--seed 7"
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+golden: setup ## compare with the published model's numbers; GOLDENS=folder
+	$(BIN)/python -m model.parity $(GOLDENS)
+
+lock: ## pin the dependencies anew: requirements/*.lock
+	@scripts/lock.sh
+
+init: ## make .env with fresh secrets for the studio stack
+	@scripts/init.sh
+
+up: | .env ## start the studio stack; on a machine without a GPU see docs/install.md
+	$(COMPOSE) up --detach --build
+
+down: ## stop the studio stack; its data stays
+	$(COMPOSE) down
+
+.env:
+	@scripts/init.sh

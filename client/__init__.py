@@ -1,0 +1,96 @@
+"""
+A typed client of the HighSync API. It needs httpx and pydantic, and nothing else of this project.
+
+    from client import HighSync
+
+    with HighSync("http://127.0.0.1:8000") as highsync:
+        job = highsync.dub("scene.mp4", "voice.wav", "dubbed.mp4", seed=7)
+"""
+
+from client.batches import Batches
+from client.errors import (
+    ApiError,
+    BatchNotFound,
+    ClientError,
+    Conflict,
+    DownloadDamaged,
+    InvalidBatch,
+    InvalidRequest,
+    JobCanceled,
+    JobExpired,
+    JobFailed,
+    JobNotCancelable,
+    JobNotFound,
+    JobNotOver,
+    JobNotRetryable,
+    JobNotSucceeded,
+    LimitReached,
+    NotAllowed,
+    NotFound,
+    ServiceFault,
+    ServiceUnavailable,
+    SubmissionUnderWay,
+    Unreachable,
+    UploadNotFound,
+    WaitedTooLong,
+)
+from client.highsync import HighSync
+from client.models import (
+    AcceptedJob,
+    Attempt,
+    Batch,
+    BatchCheck,
+    ExpectedTime,
+    Face,
+    Failure,
+    Job,
+    JobStatus,
+    Notice,
+    Preflight,
+    Progress,
+    Result,
+    WrongField,
+)
+
+__all__ = [
+    "AcceptedJob",
+    "ApiError",
+    "Attempt",
+    "Batch",
+    "BatchCheck",
+    "BatchNotFound",
+    "Batches",
+    "ClientError",
+    "Conflict",
+    "DownloadDamaged",
+    "ExpectedTime",
+    "Face",
+    "Failure",
+    "HighSync",
+    "InvalidBatch",
+    "InvalidRequest",
+    "Job",
+    "JobCanceled",
+    "JobExpired",
+    "JobFailed",
+    "JobNotCancelable",
+    "JobNotFound",
+    "JobNotOver",
+    "JobNotRetryable",
+    "JobNotSucceeded",
+    "JobStatus",
+    "LimitReached",
+    "NotAllowed",
+    "NotFound",
+    "Notice",
+    "Preflight",
+    "Progress",
+    "Result",
+    "ServiceFault",
+    "ServiceUnavailable",
+    "SubmissionUnderWay",
+    "Unreachable",
+    "UploadNotFound",
+    "WaitedTooLong",
+    "WrongField",
+]

@@ -1,0 +1,261 @@
+"""
+Every metric of the service, in one place. Labels are bounded: never a job, a URL or a tenant.
+
+The objects belong to no registry: each process edge makes one with what that process sets (`service_registry`,
+`worker_registry`), so that no process exports zeros for another one's work.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from core.errors import QueueUnavailable
+from core.job_store.protocol import JobStore, QueueStats
+from core.jobs import Job
+
+_SECONDS_OF_A_CALL = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_SECONDS_OF_A_JOB = (5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
+_SECONDS_OF_A_STAGE = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+_SECONDS_OF_A_WAIT = (0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800)
+_RATIOS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100)
+
+# jobs
+JOBS_SUBMITTED = Counter("highsync_jobs_submitted_total", "Jobs accepted.", registry=None)
+IDEMPOTENT_REPLAYS = Counter(
+    "highsync_idempotent_replays_total", "Requests answered again by their Idempotency-Key.", registry=None
+)
+REQUESTS_REFUSED = Counter(
+    "highsync_requests_refused_total",
+    "Requests refused for who sent them, or for a limit of theirs.",
+    ["error_code"],
+    registry=None,
+)
+JOBS_FINISHED = Counter("highsync_jobs_finished_total", "Jobs that are over.", ["outcome", "error_code"], registry=None)
+JOB_DURATION_SECONDS = Histogram(
+    "highsync_job_duration_seconds",
+    "From the first start of a job to its end.",
+    ["outcome"],
+    buckets=_SECONDS_OF_A_JOB,
+    registry=None,
+)
+QUEUE_WAIT_SECONDS = Histogram(
+    "highsync_queue_wait_seconds",
+    "From the acceptance of a job to its first start.",
+    buckets=_SECONDS_OF_A_WAIT,
+    registry=None,
+)
+JOB_ATTEMPTS = Counter(
+    "highsync_job_attempts_total", "Starts of jobs: first, or again after a lost one.", ["reason"], registry=None
+)
+LEASES_LOST = Counter("highsync_leases_lost_total", "Running jobs whose worker fell silent.", registry=None)
+DEADLINE_EXPIRED = Counter(
+    "highsync_deadline_expired_total", "Jobs whose deadline passed, while queued or running.", ["phase"], registry=None
+)
+DUPLICATE_DELIVERIES = Counter(
+    "highsync_duplicate_deliveries_total", "Messages for jobs that had nothing to start.", registry=None
+)
+
+# the work
+STAGE_DURATION_SECONDS = Histogram(
+    "highsync_stage_duration_seconds",
+    "Time in a stage, per job.",
+    ["stage"],
+    buckets=_SECONDS_OF_A_STAGE,
+    registry=None,
+)
+FRAMES = Counter("highsync_frames_total", "Frames of results: synced, or passed through.", ["result"], registry=None)
+REALTIME_FACTOR = Histogram(
+    "highsync_realtime_factor", "Processing seconds per second of result.", buckets=_RATIOS, registry=None
+)
+
+# the worker
+WORKER_UP = Gauge(
+    "highsync_worker_up", "1 while the worker has its model loaded.", multiprocess_mode="livemax", registry=None
+)
+WORKER_BUSY = Gauge(
+    "highsync_worker_busy", "1 while the worker renders a job.", multiprocess_mode="livemax", registry=None
+)
+MODEL_LOAD_SECONDS = Gauge(
+    "highsync_model_load_seconds", "How long loading the model took.", multiprocess_mode="livemax", registry=None
+)
+MODEL_INFO = Gauge(
+    "highsync_model_info",
+    "1, with the loaded weights as labels.",
+    ["weights", "weights_sha256", "device", "dtype"],
+    multiprocess_mode="livemax",
+    registry=None,
+)
+
+SCRATCH_FREE_RATIO = Gauge(
+    "highsync_scratch_free_ratio", "Free share of the scratch disk.", multiprocess_mode="livemax", registry=None
+)
+RENDERS_STALLED = Counter(
+    "highsync_renders_stalled_total", "Renders that gave no sign of life and were ended.", registry=None
+)
+
+# input and output
+FETCH_SECONDS = Histogram(
+    "highsync_fetch_seconds", "Time to download an input.", ["outcome"], buckets=_SECONDS_OF_A_STAGE, registry=None
+)
+FETCH_BYTES = Counter("highsync_fetch_bytes_total", "Bytes of inputs downloaded.", registry=None)
+STORAGE_OP_SECONDS = Histogram(
+    "highsync_storage_op_seconds",
+    "Time of an operation on the storage.",
+    ["op", "outcome"],
+    buckets=_SECONDS_OF_A_CALL,
+    registry=None,
+)
+WEBHOOK_DELIVERIES = Counter(
+    "highsync_webhook_deliveries_total", "Webhook deliveries attempted.", ["outcome"], registry=None
+)
+WEBHOOK_DELIVERY_SECONDS = Histogram(
+    "highsync_webhook_delivery_seconds",
+    "Time of an attempt to deliver a webhook.",
+    ["outcome"],
+    buckets=_SECONDS_OF_A_CALL,
+    registry=None,
+)
+JANITOR_REMOVED = Counter(
+    "highsync_janitor_removed_total",
+    "What the janitor removed: old jobs, unused uploads, orphaned files, uploads never finished.",
+    ["kind"],
+    registry=None,
+)
+
+SERVICE_METRICS: tuple[MetricWrapperBase, ...] = (
+    JOBS_SUBMITTED,
+    IDEMPOTENT_REPLAYS,
+    REQUESTS_REFUSED,
+    JOBS_FINISHED,
+    LEASES_LOST,
+    DEADLINE_EXPIRED,
+    JANITOR_REMOVED,
+    STORAGE_OP_SECONDS,
+    WEBHOOK_DELIVERIES,
+    WEBHOOK_DELIVERY_SECONDS,
+)
+WORKER_METRICS: tuple[MetricWrapperBase, ...] = (
+    JOBS_FINISHED,
+    JOB_DURATION_SECONDS,
+    QUEUE_WAIT_SECONDS,
+    JOB_ATTEMPTS,
+    DUPLICATE_DELIVERIES,
+    STAGE_DURATION_SECONDS,
+    FRAMES,
+    REALTIME_FACTOR,
+    WORKER_UP,
+    WORKER_BUSY,
+    MODEL_LOAD_SECONDS,
+    MODEL_INFO,
+    SCRATCH_FREE_RATIO,
+    RENDERS_STALLED,
+    FETCH_SECONDS,
+    FETCH_BYTES,
+    STORAGE_OP_SECONDS,
+)
+
+
+def service_registry(store: JobStore) -> CollectorRegistry:
+    """What the API exports: its own counters and, from the one place that asks, the state of the queue."""
+    registry = _registry_of(SERVICE_METRICS)
+    registry.register(QueueCollector(store))
+    return registry
+
+
+def worker_registry() -> CollectorRegistry:
+    """
+    What the worker exports. With PROMETHEUS_MULTIPROC_DIR set (before Python starts), the parent of a prefork pool
+    answers for its children; otherwise a process answers for itself.
+    """
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return _registry_of(WORKER_METRICS)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # registers itself
+    return registry
+
+
+def _registry_of(metrics: Iterable[Collector]) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    for metric in metrics:
+        registry.register(metric)
+    return registry
+
+
+def record_finished(job: Job) -> None:
+    """Count a job that has just come to its end. Called once, by whoever ended it."""
+    outcome = job.status.value
+    JOBS_FINISHED.labels(outcome, job.error.code.value if job.error else "").inc()
+    if job.started_at and job.finished_at:
+        JOB_DURATION_SECONDS.labels(outcome).observe((job.finished_at - job.started_at).total_seconds())
+
+
+@contextmanager
+def measured(operation: str) -> Iterator[None]:
+    """Time an operation on the storage; the outcome is `ok` or the name of the exception. Also a decorator."""
+    with _timed(partial(STORAGE_OP_SECONDS.labels, operation)):
+        yield
+
+
+@contextmanager
+def measured_fetch() -> Iterator[None]:
+    """Time the download of an input, likewise."""
+    with _timed(FETCH_SECONDS.labels):
+        yield
+
+
+@contextmanager
+def _timed(histogram_of: Callable[[str], Histogram]) -> Iterator[None]:
+    start = time.monotonic()
+    outcome = "ok"
+    try:
+        yield
+    except Exception as error:
+        outcome = type(error).__name__
+        raise
+    finally:
+        histogram_of(outcome).observe(time.monotonic() - start)
+
+
+class QueueCollector(Collector):
+    """Depth and age of the queue and jobs by state, asked for at most every `max_age_s` seconds."""
+
+    def __init__(self, store: JobStore, max_age_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._max_age_s = max_age_s
+        self._clock = clock
+        self._stats: QueueStats | None = None
+        self._asked_at = float("-inf")
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges. Absent while Redis is away: no number is better than an old one."""
+        if self._clock() - self._asked_at >= self._max_age_s:
+            self._asked_at = self._clock()
+            self._stats = self._ask()
+        if self._stats is None:
+            return
+        yield GaugeMetricFamily("highsync_queue_depth", "Jobs that wait for a worker.", value=self._stats.depth)
+        yield GaugeMetricFamily(
+            "highsync_queue_oldest_age_seconds", "How long the first of them waits.", value=self._stats.oldest_age_s
+        )
+        jobs = GaugeMetricFamily("highsync_jobs", "Jobs kept, by state.", labels=["state"])
+        for status, count in self._stats.by_status.items():
+            jobs.add_metric([status.value], count)
+        yield jobs
+
+    def _ask(self) -> QueueStats | None:
+        try:
+            return self._store.stats()
+        except QueueUnavailable:
+            return None
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing is asked when the collector is registered."""
+        return ()

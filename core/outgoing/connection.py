@@ -1,0 +1,134 @@
+"""Connections that go to checked addresses only, and give up on an exchange that takes too long."""
+
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import httpcore
+import httpx
+
+from core.outgoing.addresses import FetchPolicy
+
+_CONNECT_TIMEOUT_S = 10.0
+
+BASE_HEADERS = (("User-Agent", "HighSync"), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
+EXCHANGE_ERRORS = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
+
+
+class Pace:
+    """Time and speed limits of one exchange, kept at the socket so that handshakes and headers count as well."""
+
+    def __init__(self, timeout_s: float, min_bytes_per_s: int = 0, window_s: float = 30.0) -> None:
+        self._deadline = time.monotonic() + timeout_s
+        self._window_s = window_s
+        self._least_bytes = min_bytes_per_s * window_s
+        self.start_window()
+
+    def start_window(self) -> None:
+        """Measure the speed from now on."""
+        self._window_end = time.monotonic() + self._window_s
+        self._window_bytes = 0
+
+    def left_s(self) -> float:
+        """Seconds until the whole exchange must be over; negative afterwards."""
+        return self._deadline - time.monotonic()
+
+    def remaining_s(self) -> float:
+        """Seconds the next socket operation may take. ReadTimeout when the time is over."""
+        remaining = self.left_s()
+        if remaining <= 0:
+            raise httpcore.ReadTimeout("the whole exchange takes too long")
+        return remaining
+
+    def read_timeout_s(self) -> float:
+        """Seconds the next read may take: to the end of the window, or of the exchange if that comes first."""
+        if time.monotonic() >= self._window_end:
+            if self._window_bytes < self._least_bytes:
+                raise httpcore.ReadTimeout("the other side sends too slowly")
+            self.start_window()
+        return min(self.remaining_s(), max(self._window_end - time.monotonic(), 0.001))
+
+    def count(self, received: int) -> None:
+        """Note bytes that arrived."""
+        self._window_bytes += received
+
+
+class _PacedStream(httpcore.NetworkStream):
+    """A connection whose reads and writes obey a pace instead of their own timeouts."""
+
+    def __init__(self, stream: httpcore.NetworkStream, pace: Pace) -> None:
+        self._stream = stream
+        self._pace = pace
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = self._stream.read(max_bytes, self._pace.read_timeout_s())
+        self._pace.count(len(data))
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._pace.remaining_s())
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        timeout = min(self._pace.remaining_s(), _CONNECT_TIMEOUT_S)
+        return _PacedStream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._pace)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _CheckedBackend(httpcore.NetworkBackend):
+    """Connects by name only through the policy: to an address that has been checked, and to no other."""
+
+    def __init__(self, policy: FetchPolicy, pace: Pace) -> None:
+        self._policy = policy
+        self._pace = pace
+        self._sockets = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        try:
+            addresses = self._policy.addresses(host, port)
+        except OSError as error:
+            raise httpcore.ConnectError("the host name is not known") from error
+        failure = httpcore.ConnectError("the host has no address")
+        for address in addresses:
+            timeout = min(self._pace.remaining_s(), _CONNECT_TIMEOUT_S)
+            try:
+                return _PacedStream(self._sockets.connect_tcp(str(address), port, timeout), self._pace)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = httpcore.ConnectError(f"no connection: {error}")
+        raise failure
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Checks certificates and names, by SSL_CERT_FILE where that is set. Kept: reading all roots takes a while."""
+    return httpx.create_ssl_context()
+
+
+@contextmanager
+def connections(policy: FetchPolicy, pace: Pace) -> Iterator[httpcore.ConnectionPool]:
+    """A pool for one exchange. Nothing is kept for the next one, so nothing leaks from one job to another."""
+    pace.start_window()
+    backend = _CheckedBackend(policy, pace)
+    with httpcore.ConnectionPool(ssl_context=tls_context(), network_backend=backend) as pool:
+        yield pool
+
+
+def header(response: httpcore.Response, name: bytes) -> bytes | None:
+    """The first header of this (lower-case) name."""
+    return next((value for key, value in response.headers if key.lower() == name), None)

@@ -1,0 +1,1 @@
+"""From a voice to the features that move the lips."""

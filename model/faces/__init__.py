@@ -1,0 +1,1 @@
+"""Faces: found in pictures, followed through shots, boxed for the networks."""

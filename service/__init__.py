@@ -1,0 +1,1 @@
+"""The HTTP face of the service: validate, authorise, store, enqueue, present. Never imports torch."""

@@ -1,0 +1,1 @@
+"""Batches: many jobs in one request, followed, told of and canceled together."""

@@ -1,0 +1,1 @@
+"""Jobs: submit, follow, list, cancel, purge."""

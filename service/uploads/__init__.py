@@ -1,0 +1,1 @@
+"""Uploads: where a client without a web server puts its files."""

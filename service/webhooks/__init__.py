@@ -1,0 +1,1 @@
+"""Webhooks, as their owners see them: the secret, the log of deliveries, and replay."""

@@ -1,0 +1,114 @@
+"""The main job, from POST to file, over real servers."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.embedded_stack import EmbeddedStack
+from cli.main import app
+from client import HighSync, Job, NotAllowed
+from model.media.reader import VideoReader, probe_video
+from model.plan import MediaLimits
+from tests.e2e.house import FAULT_TOLERANT, QUICK, Studio, failure_of
+from tests.servers import MotoServer
+from tests.sites import Site, Visit
+
+pytestmark = pytest.mark.e2e
+
+
+def serve(site: Site, path: str, file: Path) -> str:
+    """Put a file onto the site; its URL."""
+    site.pages[path] = lambda visit: visit.reply(200, file.read_bytes())
+    return site.url(path)
+
+
+def check_result(client: HighSync, job: Job, folder: Path, codec: str = "h264") -> None:
+    """The result is what the API says of it: 16 frames, the source's size, these very bytes."""
+    assert job.result is not None, job.error
+    path = client.download(job.id, folder / "dubbed")
+    assert probe_video(path, MediaLimits()).codec == codec
+    assert path.stat().st_size == job.result.bytes
+    assert sum(1 for _ in VideoReader(path).frames()) == job.result.frames == 16
+    assert (job.result.width, job.result.height, job.result.fps) == (384, 384, 25.0)
+    assert job.result.duration_s == pytest.approx(0.64)
+    assert job.result.weights == "tiny (untrained)"
+
+
+def test_by_upload_with_local_storage(studio: Studio, clip: Path, line: Path, tmp_path: Path) -> None:
+    job = studio.dub(studio.client.upload(clip), studio.client.upload(line))
+    check_result(studio.client, job, tmp_path)
+
+
+def test_by_url_with_local_storage(studio: Studio, site: Site, clip: Path, line: Path, tmp_path: Path) -> None:
+    output = {"container": "mov", "codec": "prores", "audio_codec": "pcm"}
+    job = studio.dub(serve(site, "/clip.mp4", clip), serve(site, "/line.wav", line), output=output)
+    check_result(studio.client, job, tmp_path, codec="prores")
+    assert job.result is not None
+    assert ".mov" in job.result.url
+
+
+def test_a_segment_with_a_voice_of_its_own(studio: Studio, clip: Path, line: Path, tmp_path: Path) -> None:
+    segment = {"start_s": 0.08, "end_s": 0.4, "audio_url": line}
+    accepted = studio.client.submit(clip, None, **QUICK, segments=[segment])
+    job = studio.wait(accepted.id)
+    check_result(studio.client, job, tmp_path)
+    assert job.preflight is not None
+    assert job.preflight.frames_to_render == 8
+
+
+def test_by_upload_and_by_url_with_s3(
+    moto_server: MotoServer, site: Site, clip: Path, line: Path, tmp_path: Path
+) -> None:
+    # Given a stack whose storage is S3
+    settings = FAULT_TOLERANT | {
+        "HIGHSYNC_STORAGE_URL": "s3://e2e-jobs/studio",
+        "HIGHSYNC_S3_ENDPOINT": moto_server.url,
+        "HIGHSYNC_S3_ACCESS_KEY": "test",
+        "HIGHSYNC_S3_SECRET_KEY": "test",
+        "HIGHSYNC_FETCH_ALLOW": f"127.0.0.1/32:{site.port}",
+    }
+    with EmbeddedStack(tmp_path / "stack", settings=settings) as stack:
+        # And which wants API keys
+        made = CliRunner().invoke(app, ["keys", "create", "studio-a", "--data", str(stack.data_dir)])
+        with pytest.raises(NotAllowed), HighSync(stack.url) as stranger:
+            stranger.upload(clip)
+        client = HighSync(stack.url, made.stdout.strip())
+        studio = Studio(stack, client)
+        # When one input is uploaded straight to S3 and the other fetched
+        job = studio.dub(client.upload(clip), serve(site, "/s3-line.wav", line))
+        # Then the result is downloaded straight from S3
+        check_result(client, job, tmp_path)
+        assert job.result is not None
+        assert job.result.url.startswith(moto_server.url)
+        client.close()
+
+
+def test_a_running_job_is_canceled_and_the_next_one_runs(
+    studio: Studio, long_clip: Path, long_line: Path, clip: Path, line: Path
+) -> None:
+    job_id = studio.post(studio.client.upload(long_clip), studio.client.upload(long_line), num_inference_steps=20)
+    studio.wait_for_stage(job_id, "denoise")
+    studio.client.cancel(job_id)
+    job = studio.client.wait(job_id, timeout_s=10)
+    assert job.status == "canceled"
+    assert studio.dub(studio.client.upload(clip), studio.client.upload(line)).status == "succeeded"
+
+
+def test_the_worker_shows_its_numbers(studio: Studio, clip: Path, line: Path) -> None:
+    import httpx
+
+    studio.dub(studio.client.upload(clip), studio.client.upload(line))
+    text = httpx.get(f"http://127.0.0.1:{studio.stack.worker_metrics_port}/metrics", trust_env=False).text
+    for name in ("highsync_stage_duration_seconds", "highsync_frames_total", "highsync_realtime_factor"):
+        assert name in text
+
+
+def _moved(visit: Visit) -> None:
+    visit.reply(302, Location="http://169.254.169.254/latest/meta-data/")
+
+
+def test_a_redirect_into_the_network_fails_the_job_not_the_worker(studio: Studio, site: Site, line: Path) -> None:
+    site.pages["/moved"] = _moved
+    job = studio.dub(site.url("/moved"), studio.client.upload(line))
+    assert failure_of(job).code == "address_blocked"
