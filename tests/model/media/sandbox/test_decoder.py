@@ -140,11 +140,17 @@ def test_readers_can_be_nested(clip: Path) -> None:
     assert all(same(a, b) for a, b in pairs)
 
 
-def end(frames: Iterator[Frame], kind: signal.Signals) -> list[Frame]:
-    """Let one frame come, then send a signal to the decoder, the only child, and take what still comes."""
+def start(frames: Iterator[Frame]) -> int:
+    """Let one frame come: the decoder's process id. (Servers that other tests share are children, too.)"""
+    others = children()
     next(frames)
-    (pid,) = children()
-    os.kill(int(pid), kind)
+    (pid,) = children() - others
+    return int(pid)
+
+
+def end(frames: Iterator[Frame], kind: signal.Signals) -> list[Frame]:
+    """Let one frame come, then send a signal to the decoder, and take what still comes."""
+    os.kill(start(frames), kind)
     return list(frames)
 
 
@@ -176,11 +182,10 @@ def test_a_decoder_that_stands_still_is_ended(clip: Path) -> None:
 
 def test_a_slow_caller_is_no_standstill(clip: Path) -> None:
     frames = VideoReader(clip, replace(LIMITS, decoder_silence_seconds=3.0)).frames()
-    next(frames)
-    (pid,) = children()
-    os.kill(int(pid), signal.SIGSTOP)
+    pid = start(frames)
+    os.kill(pid, signal.SIGSTOP)
     signal.sigtimedwait([], 0.2)
-    os.kill(int(pid), signal.SIGCONT)
+    os.kill(pid, signal.SIGCONT)
 
     assert len(list(frames)) == LONG - 1
 
