@@ -1,10 +1,10 @@
-"""Spans for `core.tracing` that OpenTelemetry's SDK keeps. Its packages are optional: imported when they are used."""
+"""Spans that OpenTelemetry's SDK keeps. Its packages are optional: imported when they are used."""
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from core.tracing import Attributes, Kind, Span, TraceContext
+from core.spans import Attributes, Kind, Span, TraceContext
 
 _KINDS: dict[Kind, SpanKind] = {
     "server": SpanKind.SERVER,

@@ -1,14 +1,11 @@
-"""The OpenAPI document: `python -m service.openapi` writes docs/openapi.json, and a test compares."""
+"""The OpenAPI document: what FastAPI makes of the routes, and what it cannot know."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from core.errors import ErrorCode
-from core.settings import Settings
 from service.errors import PROBLEM_TYPE, Problem, problems
 from service.examples import add_examples
 from service.jobs.schemas import JobEventView
@@ -17,7 +14,6 @@ _HEADERS = {
     "WWW-Authenticate": {"description": "What is wrong with the key (RFC 6750).", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds until it is worth asking again.", "schema": {"type": "integer"}},
 }
-SNAPSHOT = Path("docs/openapi.json")
 DESCRIPTION = """
 Self-hosted dubbing: post a video and a new voice, get the same video with lips that follow the new voice.
 
@@ -68,15 +64,3 @@ def _add_refusals(responses: dict[str, Any]) -> None:
             refusal["description"] = f"{others['description']} · {refusal['description']}"
             refusal["content"][PROBLEM_TYPE]["examples"] |= others["content"][PROBLEM_TYPE]["examples"]
         responses[str(status)] = refusal
-
-
-def document() -> str:
-    """The document as it is kept in docs/: independent of this machine's settings."""
-    from service.app import create_app
-
-    app = create_app(Settings(secret_key="x" * 32))
-    return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    SNAPSHOT.write_text(document(), encoding="utf-8")

@@ -16,7 +16,8 @@ from core.job_store import JobStore
 from core.metrics import WEBHOOK_DELIVERIES, WEBHOOK_DELIVERY_SECONDS
 from core.outgoing import FetchPolicy, PostAnswer, PostFailed, post_json
 from core.private_urls import PrivateUrls
-from core.tracing import TraceContext, span
+from core.spans import TraceContext
+from core.tracing import span
 from core.webhooks.outbox import Attempted, DueDelivery, Outbox, Outcome
 from core.webhooks.secrets import WebhookSecrets
 from core.webhooks.signing import signed_headers

@@ -25,8 +25,8 @@ _HEIGHT_SMOOTHING_SECONDS = 0.5
 
 _SLACK_OF_WIDTH = 0.004
 _MIN_SLACK = 1.0
-"""px a smoothed coordinate may drift from the whole px it was put on before that moves: no jitter at rest. At 1 px, noise
-of a detector that is left after smoothing (0.3 px for 1 px) rarely crosses from one whole px to the next and back."""
+"""px a smoothed coordinate may drift from the whole px it was put on before that moves: no jitter at rest. What
+smoothing leaves of a detector's noise (0.3 px of 1 px) rarely crosses that much and comes back."""
 
 _MIN_SIDE = 16
 """A box less high or wide after clamping to the frame, px, is no face."""

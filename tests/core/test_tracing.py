@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from core.settings import Settings, SettingsError
+from core.spans import TraceContext
 from core.tracing import (
-    TraceContext,
     Unkept,
     close_tracing,
     configure_tracing,

@@ -19,7 +19,7 @@ from core.errors import CATALOGUE, ErrorCode
 from core.jobs import LOCAL_TENANT, JobFailure, JobId
 from service.app import create_app
 from service.batches.endpoints import JSON_LINES
-from service.openapi import SNAPSHOT
+from service.docs import SNAPSHOT
 from service.services import Services
 from tests.service.conftest import make_services, make_settings
 from tests.service.test_jobs import submit

@@ -20,7 +20,7 @@ from core.storage import LocalStorage
 from core.worker_presence import MemoryWorkerPresence
 from service.app import create_app
 from service.background import Periodic
-from service.openapi import SNAPSHOT, document
+from service.docs import SNAPSHOT, document
 from service.services import Services
 from tests.servers import wait_until
 from tests.service.conftest import SECRET, with_changes
@@ -113,7 +113,7 @@ class TestMetrics:
 
 class TestDocs:
     def test_the_snapshot_is_current(self) -> None:
-        assert SNAPSHOT.read_text(encoding="utf-8") == document(), "run: python -m service.openapi"
+        assert SNAPSHOT.read_text(encoding="utf-8") == document(), "run: python -m service.docs"
 
     def test_the_docs_need_nobody_else(self, client: TestClient) -> None:
         page = client.get("/docs").text

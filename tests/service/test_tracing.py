@@ -4,7 +4,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from core.jobs import JobId
-from core.tracing import TraceContext
+from core.spans import TraceContext
 from service.services import Services
 from tests.traces import CALLER, CALLER_SPAN, CALLER_TRACE, spans_kept
 
