@@ -55,7 +55,10 @@ class EmbeddedStack:
     @property
     def url(self) -> str:
         """Where the API answers, as seen from this machine."""
-        return f"http://{LOOPBACK if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104  a comparison
+        return self._url(self.port)
+
+    def _url(self, port: int) -> str:
+        return f"http://{LOOPBACK if self.host == '0.0.0.0' else self.host}:{port}"  # noqa: S104  a comparison
 
     def __enter__(self) -> Self:
         try:
@@ -101,11 +104,12 @@ class EmbeddedStack:
         (self.data_dir / REDIS_PORT_FILE).write_text(str(self.redis_port))
         return redis
 
-    def start_api(self) -> ManagedProcess:
-        """Start the API."""
-        arguments = ["api", "--host", self.host, "--port", str(self.port)]
-        api = self._launch("api", [sys.executable, "-P", "-m", "cli", *arguments], STOP_GRACE_S)
-        api.wait_until(partial(_answers, f"{self.url}/livez"), API_READY_S)
+    def start_api(self, port: int | None = None) -> ManagedProcess:
+        """Start the API, or one more beside it on another port."""
+        name, port = ("api", self.port) if port is None else (f"api-{port}", port)
+        arguments = ["api", "--host", self.host, "--port", str(port)]
+        api = self._launch(name, [sys.executable, "-P", "-m", "cli", *arguments], STOP_GRACE_S)
+        api.wait_until(partial(_answers, f"{self._url(port)}/livez"), API_READY_S)
         return api
 
     def start_worker(self) -> ManagedProcess:

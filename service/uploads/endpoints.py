@@ -15,7 +15,7 @@ from service.access import Reader, Submitter
 from service.errors import problems
 from service.services import Needed, Services
 from service.strict_json import StrictJsonRoute
-from service.uploads.inputs import find_upload, quota_of
+from service.uploads.inputs import find_upload, note_joined, quota_of
 from service.uploads.schemas import NewUpload, UploadLinks, UploadPart, UploadTicket, UploadView
 
 router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=StrictJsonRoute)
@@ -134,6 +134,7 @@ def get_upload(caller: Reader, upload_id: UploadPath, services: Needed) -> Uploa
     responses=problems(
         ErrorCode.NOT_FOUND,
         ErrorCode.UPLOAD_INCOMPLETE,
+        ErrorCode.CHECKSUM_MISMATCH,
         ErrorCode.INPUT_TOO_LARGE,
         ErrorCode.UPLOAD_QUOTA_EXCEEDED,
         ErrorCode.STORAGE_UNAVAILABLE,
@@ -141,12 +142,15 @@ def get_upload(caller: Reader, upload_id: UploadPath, services: Needed) -> Uploa
     ),
 )
 def complete_upload(caller: Submitter, upload_id: UploadPath, services: Needed) -> UploadView:
-    """Makes one file of the parts; needed for an upload in parts only, harmless for others. May be repeated."""
+    """
+    Makes one file of the parts, and reads it through if its `sha256` was announced. Needed for an upload in parts only,
+    harmless for others. May be repeated.
+    """
     upload = _find(upload_id, caller.tenant, services)
     if upload.state is UploadState.WAITING and upload.multipart is not None and services.storage.parts is not None:
         multipart = upload.multipart
         services.storage.parts.finish(upload.key, multipart.token, upload.max_bytes, multipart.part_bytes)
-        upload = find_upload(upload.id, caller.tenant, services)
+        upload = note_joined(upload, services)
     if upload.state is UploadState.WAITING:
         raise UploadIncomplete("The file was not PUT yet.")
     return _view(upload, services)

@@ -1,7 +1,9 @@
 """Uploads as the inputs of jobs: looked at before a job is accepted, and held for it."""
 
+import hashlib
+
 from core.api_keys import limits_of
-from core.errors import InputTooLarge, UploadNotFound, UploadQuotaExceeded
+from core.errors import ChecksumMismatch, InputTooLarge, UploadNotFound, UploadQuotaExceeded
 from core.jobs import Job
 from core.sniff import SNIFF_BYTES, refuse_non_media
 from core.storage import ObjectNotFound
@@ -28,7 +30,32 @@ def quota_of(tenant: str, services: Services) -> int:
 
 
 def note_arrival(upload: Upload, services: Services) -> Upload:
-    """A bucket tells nobody that a client has put a file, so we look. The file goes if it is more than it may be."""
+    """
+    A bucket tells nobody that a client has put a file, so we look. The file goes if it is more than it may be.
+
+    One made of parts, with a sha256 announced, has not arrived before `note_joined` has read it.
+    """
+    unread = upload.state is UploadState.WAITING and upload.multipart is not None and upload.sha256 is not None
+    return upload if unread else _note_file(upload, services)
+
+
+def note_joined(upload: Upload, services: Services) -> Upload:
+    """
+    Read the file that was made of the parts, once, if its sha256 was announced: a bucket compares none over parts.
+
+    Raises ChecksumMismatch for another file, which goes.
+    """
+    if upload.sha256 is not None:
+        digest = hashlib.sha256()
+        for chunk in services.storage.open_stream(upload.key):
+            digest.update(chunk)
+        if digest.hexdigest() != upload.sha256:
+            services.storage.delete_prefix(upload.key)
+            raise ChecksumMismatch(f"The file has the sha256 {digest.hexdigest()}, and {upload.sha256} was announced.")
+    return _note_file(upload, services)
+
+
+def _note_file(upload: Upload, services: Services) -> Upload:
     try:
         size = services.storage.stat(upload.key).bytes
     except ObjectNotFound:

@@ -1,19 +1,20 @@
-"""The house under attack: an API, three stub workers, a Redis of their own and moto's S3 behind a relay."""
+"""The house under attack: two APIs, some stub workers, a Redis of their own and moto's S3 behind a relay."""
 
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cli.processes import ManagedProcess
+from cli.embedded_stack import WORKER_READY_S
+from cli.processes import ManagedProcess, free_port
 from client import HighSync
 from tests.relay import Relay
-from tests.servers import MotoServer
+from tests.servers import MotoServer, wait_until
 from tests.stub_stack import StubStack, stub_clip, stub_voice
 
-WORKERS = 3
-SECONDS_PER_SEGMENT = 0.6
-"""Long enough that most kills meet a rendering."""
+WORKERS = 4
+SECONDS_PER_SEGMENT = 0.4
+"""Long enough that kills meet a rendering, and short enough that most jobs are rendered while faults are caused."""
 
 BUCKET = "chaos"
 
@@ -44,6 +45,9 @@ class ChaosHouse:
             )
             self.workers: list[ManagedProcess] = [self.stack.worker]
             self.workers += [self.stack.start_worker() for _ in range(WORKERS - 1)]
+            wait_until(self._all_have_loaded, WORKER_READY_S, what="the workers")
+            self._second_port = free_port()
+            self.apis = [self.stack.api, self.stack.start_api(self._second_port)]
             self.inputs = self._upload_inputs()
             self._cleanup = cleanup.pop_all()
         return self
@@ -52,6 +56,19 @@ class ChaosHouse:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._cleanup.close()
+
+    def _all_have_loaded(self) -> bool:
+        return len(list(self.stack.logged("model_loaded"))) == WORKERS
+
+    @property
+    def urls(self) -> tuple[str, str]:
+        """Where the two APIs answer: one Redis, one storage."""
+        return self.stack.url, f"http://127.0.0.1:{self._second_port}"
+
+    def kill_api(self, place: int) -> None:
+        """Kill one of the APIs and start it again in its place. The other one answers meanwhile."""
+        self.apis[place].kill()
+        self.apis[place] = self.stack.start_api((None, self._second_port)[place])
 
     def _upload_inputs(self) -> dict[str, str]:
         clip, line = stub_clip(self._folder / "clip.mp4"), stub_voice(self._folder / "line.wav")

@@ -24,6 +24,7 @@ class Ledger:
     """The counts. `faults` names those that must be 0."""
 
     accepted: int
+    over_under_fire: int
     succeeded: int
     failed: int
     lost: int
@@ -33,6 +34,7 @@ class Ledger:
     attempts: int
     attempts_cut_short: int
     segments: int
+    segments_begun_under_fire: int
     segments_begun_again: int
     finished_segments_rendered_again: int
     begun_again_beyond_those_in_flight: int
@@ -50,6 +52,7 @@ class Ledger:
 
 MEANING = {
     "accepted": "jobs accepted (202)",
+    "over_under_fire": "of them over before the last fault was",
     "succeeded": "succeeded, with a result whose bytes have the sha256 of the record",
     "failed": "failed, canceled or expired",
     "lost": "**lost**: without a record, or not over at the end",
@@ -59,6 +62,7 @@ MEANING = {
     "attempts": "attempts at these jobs",
     "attempts_cut_short": "attempts that a fault ended",
     "segments": "segments of these jobs",
+    "segments_begun_under_fire": "renderings of segments begun before the last fault was over",
     "segments_begun_again": "segments begun again, because the first rendering was in flight when its attempt ended",
     "finished_segments_rendered_again": "**segments rendered again after they had been saved**",
     "begun_again_beyond_those_in_flight": "**segments begun again beyond one for each attempt that was cut short**",
@@ -86,8 +90,8 @@ def wait_until_over(house: ChaosHouse, timeout_s: float) -> None:
         time.sleep(0.5)
 
 
-def make_ledger(house: ChaosHouse, ids: Sequence[str]) -> Ledger:
-    """Count. Nothing may run any more that could change what is counted."""
+def make_ledger(house: ChaosHouse, ids: Sequence[str], fire_ended: datetime) -> Ledger:
+    """Count. Nothing may run any more that could change what is counted. `fire_ended`: when the last fault was over."""
     store = RedisJobStore.connect(house.stack.redis_url)
     records = _all_records(store)
     jobs = {job_id: records[job_id] for job_id in ids if job_id in records}
@@ -98,9 +102,11 @@ def make_ledger(house: ChaosHouse, ids: Sequence[str]) -> Ledger:
     succeeded = {job_id for job_id, job in jobs.items() if job.status is JobStatus.SUCCEEDED}
     over = {job_id for job_id, job in jobs.items() if job.status.is_terminal}
     attempts = {job_id: job.attempts for job_id, job in jobs.items()}
+    over_in_time = {job_id for job_id, job in jobs.items() if job.finished_at and job.finished_at <= fire_ended}
     begun = _begun(house)
     return Ledger(
         accepted=len(ids),
+        over_under_fire=len(over_in_time),
         succeeded=len(succeeded & good),
         failed=len(over - succeeded),
         lost=len(set(ids) - over),
@@ -110,6 +116,7 @@ def make_ledger(house: ChaosHouse, ids: Sequence[str]) -> Ledger:
         attempts=sum(attempts.values()),
         attempts_cut_short=sum(attempts.values()) - len(over),
         segments=SEGMENTS * len(jobs),
+        segments_begun_under_fire=sum(t <= fire_ended.timestamp() for times in begun.values() for t in times),
         segments_begun_again=sum(len(times) - 1 for times in begun.values()),
         finished_segments_rendered_again=_rendered_again(house, begun),
         begun_again_beyond_those_in_flight=_beyond_those_in_flight(begun, attempts),

@@ -18,8 +18,33 @@ Deed = Callable[[], None]
 Once = tuple[str, float, Deed]
 """A deed that is done one time: its name, after how many seconds, and what it does."""
 
-PAUSE_S = (3.0, 9.0)
-"""Between the end of one deed and the next, in seconds."""
+KILL_CHILD = "kill -9 of a render process, in the middle of a segment if one renders"
+KILL_WORKER = "kill -9 of a worker with its children, likewise"
+DEPLOY_WORKER = "SIGTERM of a worker, and a new one"
+KILL_API = "kill -9 of one of the two APIs"
+KILL_REDIS = "kill -9 of Redis, start on its log"
+LONG_OUTAGE = "kill -9 of Redis, away for 30 s"
+FREEZE_REDIS = "Redis frozen (SIGSTOP)"
+FREEZE_STORAGE = "storage frozen (SIGSTOP)"
+CUT_STORAGE = "storage cut off (connections broken, new ones too)"
+DEEDS = frozenset(
+    {
+        KILL_CHILD,
+        KILL_WORKER,
+        DEPLOY_WORKER,
+        KILL_API,
+        KILL_REDIS,
+        LONG_OUTAGE,
+        FREEZE_REDIS,
+        FREEZE_STORAGE,
+        CUT_STORAGE,
+    }
+)
+"""All that is done to the house, by name."""
+
+KILLS_PAUSE_S = (2.0, 6.0)
+OUTAGES_PAUSE_S = (5.0, 12.0)
+"""Between the end of one deed and the next of one saboteur, in seconds. Between outages jobs get somewhere."""
 
 OUTAGE_S = (0.5, 6.0)
 LONG_OUTAGE_S = 30.0
@@ -30,8 +55,15 @@ RENDERS_WITHIN_S = 5.0
 class Saboteur:
     """A thread that does one deed after the other, chosen by weight, until it is told to stop. A context manager."""
 
-    def __init__(self, seed: str, deeds: Sequence[tuple[str, int, Deed]], once: Once | None = None) -> None:
+    def __init__(
+        self,
+        seed: str,
+        pause_s: tuple[float, float],
+        deeds: Sequence[tuple[str, int, Deed]],
+        once: Once | None = None,
+    ) -> None:
         self._random = random.Random(seed)
+        self._pause_s = pause_s
         self._deeds = deeds
         self._once = once
         self._started = time.monotonic()
@@ -55,7 +87,7 @@ class Saboteur:
 
     def _run(self) -> None:
         try:
-            while not self._stopping.wait(self._random.uniform(*PAUSE_S)):
+            while not self._stopping.wait(self._random.uniform(*self._pause_s)):
                 name, deed = self._choose()
                 deed()
                 self.done[name] += 1
@@ -71,7 +103,7 @@ class Saboteur:
 
 
 def of_our_processes(house: ChaosHouse, seed: int) -> Saboteur:
-    """Kills render processes, whole workers and the API, and deploys workers anew."""
+    """Kills render processes, whole workers and APIs, and deploys workers anew."""
     chance = random.Random(f"{seed} victims")
 
     def some_worker() -> int:
@@ -105,17 +137,14 @@ def of_our_processes(house: ChaosHouse, seed: int) -> Saboteur:
         house.workers[place].stop(grace_s=30)
         house.workers[place] = house.stack.start_worker()
 
-    def kill_api() -> None:
-        house.stack.api.kill()
-        house.stack.api = house.stack.start_api()
-
     return Saboteur(
         f"{seed} processes",
+        KILLS_PAUSE_S,
         [
-            ("kill -9 of a render process, in the middle of a segment if one renders", 6, kill_child),
-            ("kill -9 of a worker with its children, likewise", 2, kill_worker),
-            ("SIGTERM of a worker, and a new one", 2, deploy_worker),
-            ("kill -9 of the API", 1, kill_api),
+            (KILL_CHILD, 6, kill_child),
+            (KILL_WORKER, 2, kill_worker),
+            (DEPLOY_WORKER, 2, deploy_worker),
+            (KILL_API, 1, lambda: house.kill_api(chance.randrange(len(house.apis)))),
         ],
     )
 
@@ -152,14 +181,15 @@ def of_what_they_stand_on(house: ChaosHouse, seed: int, *, long_outage_after_s: 
         time.sleep(chance.uniform(*OUTAGE_S))
         house.network.mend()
 
-    long_outage = ("kill -9 of Redis, away for 30 s", long_outage_after_s, lambda: kill_redis(LONG_OUTAGE_S))
+    long_outage = (LONG_OUTAGE, long_outage_after_s, lambda: kill_redis(LONG_OUTAGE_S))
     return Saboteur(
         f"{seed} ground",
+        OUTAGES_PAUSE_S,
         [
-            ("kill -9 of Redis, start on its log", 3, lambda: kill_redis(chance.uniform(0, 3))),
-            ("Redis frozen (SIGSTOP)", 2, lambda: freeze(house.stack.redis.pid)),
-            ("storage frozen (SIGSTOP)", 2, lambda: freeze(house.moto.process.pid)),
-            ("storage cut off (connections broken, new ones too)", 3, cut_storage),
+            (KILL_REDIS, 3, lambda: kill_redis(chance.uniform(0, 3))),
+            (FREEZE_REDIS, 2, lambda: freeze(house.stack.redis.pid)),
+            (FREEZE_STORAGE, 2, lambda: freeze(house.moto.process.pid)),
+            (CUT_STORAGE, 3, cut_storage),
         ],
         once=None if long_outage_after_s is None else long_outage,
     )

@@ -1,8 +1,9 @@
-"""The studio: it posts jobs through every outage, repeats what got no answer, and counts how it was answered."""
+"""The studio: it posts jobs through every outage, repeats at another API what failed, and counts the answers."""
 
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
@@ -33,10 +34,10 @@ class Answers:
 
 
 class Studio:
-    """Posts `jobs` jobs to the API at `url`, evenly over `seconds`."""
+    """Posts `jobs` jobs to the APIs at `urls` in turn, evenly over `seconds`."""
 
-    def __init__(self, url: str, inputs: dict[str, str], *, jobs: int, seconds: float) -> None:
-        self._url = f"{url}/jobs"
+    def __init__(self, urls: Sequence[str], inputs: dict[str, str], *, jobs: int, seconds: float) -> None:
+        self._urls = [f"{url}/jobs" for url in urls]
         self._inputs = inputs
         self._jobs = jobs
         self._seconds = seconds
@@ -54,13 +55,15 @@ class Studio:
             return list(pool.map(post_in_time, range(self._jobs)))
 
     def _post(self, number: int) -> str:
-        """Post one job under one key until it is accepted; its id."""
+        """Post one job under one key, to one API after the other, until it is accepted; its id."""
         body: dict[str, Any] = {**self._inputs, "metadata": {"number": number}}
         headers = {"Idempotency-Key": uuid.uuid4().hex}
+        turn = number
         while True:
+            url, turn = self._urls[turn % len(self._urls)], turn + 1
             started, status, reply = time.monotonic(), 0, None
             try:
-                reply = httpx.post(self._url, json=body, headers=headers, timeout=ANSWER_WITHIN_S, trust_env=False)
+                reply = httpx.post(url, json=body, headers=headers, timeout=ANSWER_WITHIN_S, trust_env=False)
                 status = reply.status_code
             except httpx.TransportError:  # killed, or on its way up
                 pass

@@ -322,6 +322,39 @@ class TestInABucket:
         assert (completed["state"], completed["bytes"]) == ("ready", len(content))
         assert client.post("/jobs", json=WEB | {"video_url": ticket["id"]}).status_code == 202
 
+    def test_a_part_that_arrived_as_another_is_found_before_any_job(self, client: TestClient) -> None:
+        # Given a file whose second part was damaged on its way, at its right size
+        content = MOVIE * 800
+        ticket = ask(client, bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), multipart=True)
+        whole, last = ticket["parts"]
+        httpx.put(whole["url"], content=content[: whole["bytes"]])
+        httpx.put(last["url"], content=bytes(last["bytes"]))
+
+        answer = client.post(ticket["links"]["complete"])
+
+        assert (answer.status_code, answer.json()["code"]) == (422, "checksum_mismatch")
+        assert client.get(ticket["links"]["self"]).json()["state"] == "waiting"
+        assert client.post("/jobs", json=WEB | {"video_url": ticket["id"]}).json()["code"] == "upload_not_found"
+        assert client.post(ticket["links"]["complete"]).json()["code"] == "upload_incomplete"
+
+    def test_nothing_joined_counts_before_it_was_read(self, client: TestClient, services: Services) -> None:
+        # Given parts that were joined, while the answer, and the reading, fell to a fault
+        content = MOVIE * 800
+        ticket = ask(client, bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), multipart=True)
+        start = 0
+        for part in ticket["parts"]:
+            httpx.put(part["url"], content=content[start : start + part["bytes"]])
+            start += part["bytes"]
+        storage = client.app.state.services.storage
+        upload = services.uploads.get(upload_id_of(ticket["id"]))
+        assert upload.multipart is not None
+        assert storage.parts is not None
+        storage.parts.finish(upload.key, upload.multipart.token, len(content), upload.multipart.part_bytes)
+
+        assert client.get(ticket["links"]["self"]).json()["state"] == "waiting"
+        assert client.post(ticket["links"]["complete"]).json()["state"] == "ready"
+        assert client.get(ticket["links"]["self"]).json()["state"] == "ready"
+
     def test_missing_parts_are_named(self, client: TestClient) -> None:
         ticket = ask(client, bytes=40 * 1024**2, multipart=True)
 
