@@ -7,13 +7,18 @@ filters, other systems the reverse. What was granted is told; see `wire.Confinem
 import ctypes
 import os
 import resource
+from pathlib import Path
 
+from model.media.sandbox.ring import largest_ring_bytes
 from model.media.sandbox.system_calls import filter_system_calls
 from model.media.sandbox.wire import Confinement
 from model.plan import MediaLimits
 
 _NOBODY = 65_534
 _MOST_OPEN_FILES = 64
+_RESERVED_BYTES = 256 << 20
+"""Address space for the heaps of threads: the C library reserves 128 MiB for each; see MALLOC_ARENA_MAX."""
+
 _SECONDS_TO_DIE = 2
 """Of processor time, between the signal that tells why and the one that cannot be ignored."""
 
@@ -40,8 +45,14 @@ def confine(limits: MediaLimits) -> Confinement:
 
 
 def _set_limits(limits: MediaLimits) -> bool:
-    """Memory counts what a process may write to alone: libraries and the frames it shares with its parent are free."""
+    """Memory counts what a process may write to alone: libraries and the frames it shares with its parent are free.
+
+    The address space as a whole may grow by that, those frames, and what the C library reserves and does not use. This
+    bounds what the first limit does not count, stacks for one.
+    """
     try:
+        growth = limits.decoder_memory_bytes + largest_ring_bytes(limits.max_pixels) + _RESERVED_BYTES
+        _set_limit(resource.RLIMIT_AS, _address_space_bytes() + growth)
         _set_limit(resource.RLIMIT_DATA, limits.decoder_memory_bytes)
         _set_limit(resource.RLIMIT_CPU, limits.decoder_cpu_seconds, then=_SECONDS_TO_DIE)
         _set_limit(resource.RLIMIT_NOFILE, _MOST_OPEN_FILES)
@@ -50,6 +61,11 @@ def _set_limits(limits: MediaLimits) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def _address_space_bytes() -> int:
+    """All that this process has mapped by now."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _set_limit(kind: int, most: int, then: int = 0) -> None:

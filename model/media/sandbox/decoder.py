@@ -238,6 +238,7 @@ def _environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "OPENBLAS_NUM_THREADS": "1",  # a process with threads may not leave its user namespace
         "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",  # a heap reserves address space, which is limited
         "LC_ALL": "C.UTF-8",
         **{name: os.environ[name] for name in _NATIVE_ENVIRONMENT if name in os.environ},
     }

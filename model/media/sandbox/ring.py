@@ -22,6 +22,12 @@ _RING_BYTES = 64 << 20
 """What a ring takes, unless three pictures need more."""
 
 _SLOTS_FOR_THE_DECODER = 2
+_MOST_BYTES_PER_PIXEL = 3
+
+
+def largest_ring_bytes(pixels: int) -> int:
+    """What a ring for pictures of so many pixels, and of any format, takes at most."""
+    return max(_RING_BYTES, _FEWEST_SLOTS * _MOST_BYTES_PER_PIXEL * pixels)
 
 
 class ParentRing:

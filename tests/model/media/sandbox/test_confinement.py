@@ -1,4 +1,8 @@
-"""What a decoder cannot do, tried from within one: a process that has confined itself as decoders do."""
+"""What a decoder cannot do, tried from within one: a process that has confined itself as decoders do.
+
+Not every system grants every measure; tests of one that is not granted are skipped, or fail where
+HIGHSYNC_REQUIRE_CONFINEMENT is set, as CI does.
+"""
 
 import json
 import os
@@ -15,7 +19,7 @@ from model.media.sandbox.wire import Confinement, Operation, Request
 from model.plan import MediaLimits
 
 PROLOGUE = """
-import ctypes, errno, json, os, resource, signal, socket, sys, threading, time
+import ctypes, errno, fcntl, json, mmap, os, resource, signal, socket, struct, sys, threading, time
 from dataclasses import replace
 from pathlib import Path
 from model.media.sandbox import confinement
@@ -49,6 +53,15 @@ def allowed() -> Confinement:
     return confinement(MediaLimits())
 
 
+def require(granted: bool, what: str) -> None:
+    """Go on where the system grants a measure."""
+    if granted:
+        return
+    if os.environ.get("HIGHSYNC_REQUIRE_CONFINEMENT"):
+        pytest.fail(f"HIGHSYNC_REQUIRE_CONFINEMENT is set, but this system does not grant {what}")
+    pytest.skip(f"this system does not grant {what}")
+
+
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """A port on this machine where somebody listens."""
@@ -66,13 +79,22 @@ def confined(program: str, port: int = 0, file: str = __file__) -> dict[str, obj
     return answer
 
 
+def test_a_measure_that_is_not_granted_is_a_skip_here_and_a_failure_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HIGHSYNC_REQUIRE_CONFINEMENT", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="a filter"):
+        require(False, "a filter")
+
+    monkeypatch.setenv("HIGHSYNC_REQUIRE_CONFINEMENT", "1")
+    with pytest.raises(pytest.fail.Exception, match="does not grant a filter"):
+        require(False, "a filter")
+
+
 def test_the_listener_is_reached_without_confinement(port: int) -> None:
     assert confined("print(json.dumps({'way out': reached()}))", port) == {"way out": "reached"}
 
 
 def test_a_decoder_reaches_no_network(port: int, allowed: Confinement) -> None:
-    if not allowed.reaches_no_network:
-        pytest.skip("this system allows neither network namespaces nor system call filters")
+    require(allowed.reaches_no_network, "a network namespace or a system call filter")
 
     answer = confined("confinement.confine(MediaLimits()); print(json.dumps({'way out': reached()}))", port)
 
@@ -80,8 +102,7 @@ def test_a_decoder_reaches_no_network(port: int, allowed: Confinement) -> None:
 
 
 def test_the_namespace_alone_cuts_the_network(port: int, allowed: Confinement) -> None:
-    if not allowed.network_cut:
-        pytest.skip("this system allows no network namespace")
+    require(allowed.network_cut, "a network namespace")
 
     answer = confined("assert confinement._leave_network(); print(json.dumps({'way out': reached()}))", port)
 
@@ -89,8 +110,7 @@ def test_the_namespace_alone_cuts_the_network(port: int, allowed: Confinement) -
 
 
 def test_the_filter_alone_cuts_the_network(port: int, allowed: Confinement) -> None:
-    if not allowed.calls_filtered:
-        pytest.skip("this system allows no system call filter")
+    require(allowed.calls_filtered, "a system call filter")
 
     answer = confined(
         "assert LIBC.prctl(38, 1, 0, 0, 0) == 0 and filter_system_calls(); print(json.dumps({'way out': reached()}))",
@@ -101,13 +121,14 @@ def test_the_filter_alone_cuts_the_network(port: int, allowed: Confinement) -> N
 
 
 def test_a_decoder_opens_starts_and_signals_nothing(allowed: Confinement) -> None:
-    if not allowed.calls_filtered:
-        pytest.skip("this system allows no system call filter")
+    require(allowed.calls_filtered, "a system call filter")
 
     answer = confined(
         """
 parent = os.getppid()
+pair = socket.socketpair()
 confinement.confine(MediaLimits())
+process = struct.pack("i", parent)
 deeds = {
     "read": lambda: os.open(FILE, os.O_RDONLY),
     "write": lambda: os.open(FILE + ".new", os.O_WRONLY | os.O_CREAT),
@@ -118,13 +139,23 @@ deeds = {
     "signal to a thread": lambda: LIBC.syscall(234 if os.uname().machine == "x86_64" else 131, parent, parent, 15)
     and (_ for _ in ()).throw(OSError(ctypes.get_errno(), "")),
     "limits of others": lambda: resource.prlimit(parent, resource.RLIMIT_CORE),
+    "priority of others": lambda: os.setpriority(os.PRIO_PROCESS, parent, 19),
+    "owner of a descriptor": lambda: fcntl.fcntl(pair[0], fcntl.F_SETOWN, parent),
+    "owner by kind": lambda: fcntl.fcntl(pair[0], 15, struct.pack("ii", 1, parent)),
+    "signal of a descriptor": lambda: fcntl.fcntl(pair[0], fcntl.F_SETSIG, signal.SIGUSR1),
+    "owner by ioctl": lambda: fcntl.ioctl(pair[0], 0x8901, process),
+    "owner of a socket": lambda: fcntl.ioctl(pair[0], 0x8902, process),
+    "signals by ioctl": lambda: fcntl.ioctl(pair[0], 0x5452, struct.pack("i", 1)),
+    "shared memory": lambda: mmap.mmap(-1, 3 << 30),
+    "a second stack": lambda: mmap.mmap(-1, 3 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x100),
+    "a file of memory": lambda: os.memfd_create("x"),
 }
 print(json.dumps({name: tried(deed) for name, deed in deeds.items()}))
 """
     )
 
     assert answer == dict.fromkeys(answer, "EPERM")
-    assert len(answer) == 8
+    assert len(answer) == 18
 
 
 def test_a_decoder_may_still_have_threads_and_abort(allowed: Confinement) -> None:
@@ -149,6 +180,7 @@ confinement.confine(replace(MediaLimits(), decoder_memory_bytes=512 << 20, decod
 print(json.dumps({
     "memory": tried(lambda: bytearray(600 << 20)),
     "some memory": tried(lambda: bytearray(100 << 20) and None),
+    "a place to read": tried(lambda: mmap.mmap(-1, 3 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=1)),
     "cpu": resource.getrlimit(resource.RLIMIT_CPU),
     "core": resource.getrlimit(resource.RLIMIT_CORE),
     "file": resource.getrlimit(resource.RLIMIT_FSIZE),
@@ -160,6 +192,7 @@ print(json.dumps({
     assert answer == {
         "memory": "MemoryError",
         "some memory": "done",
+        "a place to read": "ENOMEM",
         "cpu": [77, 79],
         "core": [0, 0],
         "file": [0, 0],
@@ -168,8 +201,7 @@ print(json.dumps({
 
 
 def test_a_decoder_has_no_privileges(allowed: Confinement) -> None:
-    if not allowed.privileges_dropped:
-        pytest.skip("this system does not let privileges be dropped")
+    require(allowed.privileges_dropped, "to drop privileges")
 
     answer = confined(
         """
