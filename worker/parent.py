@@ -10,8 +10,11 @@ A render that hangs, in whatever library and with whatever lock held, gives no s
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -53,8 +56,21 @@ def run_worker(settings: Settings, scratch: ScratchHome, load: PipelineLoader) -
     if settings.worker_metrics_port and not _serve_metrics(settings):
         return EX_CONFIG
     threading.Thread(target=_watch, args=(flags, scratch, settings.stall_timeout_s), daemon=True).start()
-    worker.start()
-    return EX_CONFIG if flags.startup_failed() else worker.exitcode or 0
+    with _no_farewells():
+        worker.start()
+    status = EX_CONFIG if flags.startup_failed() else worker.exitcode or 0
+    log.info("worker_ended", status=status)
+    return status
+
+
+@contextmanager
+def _no_farewells() -> Iterator[None]:
+    """Celery takes leave on the original stdout, past all logging; a log of both streams is to be JSON only."""
+    original = sys.__stdout__
+    with Path(os.devnull).open("w") as nowhere:
+        sys.__stdout__ = nowhere  # type: ignore[misc]
+        yield
+    sys.__stdout__ = original  # type: ignore[misc]
 
 
 def _serve_metrics(settings: Settings) -> bool:
