@@ -17,6 +17,7 @@ class ErrorCode(StrEnum):
     MISSING_API_KEY = "missing_api_key"
     INVALID_API_KEY = "invalid_api_key"
     SCOPE_MISSING = "scope_missing"
+    FOREIGN_PAGE = "foreign_page"
     RATE_LIMITED = "rate_limited"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     IDEMPOTENCY_KEY_IN_USE = "idempotency_key_in_use"
@@ -98,6 +99,12 @@ CATALOGUE: dict[ErrorCode, ErrorSpec] = {
         401, "API key not valid", "Check that the key is whole; if it is, it was revoked: ask the operator for another."
     ),
     ErrorCode.SCOPE_MISSING: ErrorSpec(403, "Scope missing", "Use a key that has the scope which `detail` names."),
+    ErrorCode.FOREIGN_PAGE: ErrorSpec(
+        403,
+        "Asked for by a foreign web page",
+        "Without API keys the service is used by the host of HIGHSYNC_PUBLIC_URL, 127.0.0.1 or localhost, and by pages "
+        "from there; the operator can make keys.",
+    ),
     ErrorCode.RATE_LIMITED: ErrorSpec(
         429, "Too many requests", "Wait as long as Retry-After says, or ask the operator for a higher limit.", True
     ),
@@ -287,6 +294,12 @@ class ScopeMissing(HighSyncError):
     def __init__(self, message: str, scope: str) -> None:
         super().__init__(message)
         self.scope = scope
+
+
+class ForeignPage(HighSyncError):
+    """A web page that is not the service's own has a browser ask, where no key shows that its user wants it."""
+
+    code = ErrorCode.FOREIGN_PAGE
 
 
 class RateLimited(HighSyncError):

@@ -9,12 +9,13 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from core.api_keys import KeyId, KeyLimits, KeyStore, Scope, authenticate
-from core.errors import InvalidApiKey, MissingApiKey, RateLimited, ScopeMissing
+from core.errors import ForeignPage, InvalidApiKey, MissingApiKey, RateLimited, ScopeMissing
 from core.jobs import LOCAL_TENANT
 from service.services import Needed, Services
 
@@ -41,6 +42,7 @@ class Caller:
 
 
 _ANYBODY = Caller(LOCAL_TENANT, None, frozenset(Scope), KeyLimits())
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def _caller(
@@ -93,7 +95,38 @@ def _without_key(request: Request, services: Needed) -> Caller:
         raise MissingApiKey("This service wants an API key.")
     if not (services.settings.allow_unauthenticated or _came_by_loopback(request)):
         raise MissingApiKey("This service has no API keys, and serves its own machine only.")
+    _refuse_foreign_pages(request, services)
     return _ANYBODY
+
+
+def _refuse_foreign_pages(request: Request, services: Services) -> None:
+    """
+    A browser on this machine comes by loopback, whatever page makes it ask. So the name that it asked for has to be
+    one of ours (a page's own name may lead here: DNS rebinding), and so has the page's own, if the browser tells it.
+
+    Where the operator insists on serving others, a proxy decides under which names; what is changed there has to come
+    from a page of ours all the same. Programs other than browsers name no page.
+    """
+    public_host = urlsplit(services.settings.public_url).hostname
+    serves_others = services.settings.allow_unauthenticated
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    if not (serves_others or _is_ours(f"//{host}", public_host)):
+        raise ForeignPage("The Host of this request is not a name of this service.")
+    if serves_others and request.method in _READING:
+        return
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        raise ForeignPage("A page of another site asks for this.")
+    if origin is not None and not _is_ours(origin, public_host):
+        raise ForeignPage("The Origin of this request is not a page of this service.")
+
+
+def _is_ours(url: str, public_host: str | None) -> bool:
+    """Whether the host in `scheme://host` is this machine, by a name that nobody can give away, or the public one."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host in ("localhost", public_host) or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _came_by_loopback(request: Request) -> bool:

@@ -33,7 +33,13 @@ _CODE_OF_STATUS = {
 }
 
 _REFUSALS = frozenset(
-    {*_CHALLENGES, ErrorCode.RATE_LIMITED, ErrorCode.TOO_MANY_QUEUED, ErrorCode.UPLOAD_QUOTA_EXCEEDED}
+    {
+        *_CHALLENGES,
+        ErrorCode.FOREIGN_PAGE,
+        ErrorCode.RATE_LIMITED,
+        ErrorCode.TOO_MANY_QUEUED,
+        ErrorCode.UPLOAD_QUOTA_EXCEEDED,
+    }
 )
 
 log = structlog.get_logger(__name__)

@@ -56,7 +56,11 @@ def _make(app: FastAPI) -> dict[str, Any]:
 def _add_refusals(responses: dict[str, Any]) -> None:
     """Whoever asks for a key may refuse it, or its haste."""
     refusals = problems(
-        ErrorCode.MISSING_API_KEY, ErrorCode.INVALID_API_KEY, ErrorCode.SCOPE_MISSING, ErrorCode.RATE_LIMITED
+        ErrorCode.MISSING_API_KEY,
+        ErrorCode.INVALID_API_KEY,
+        ErrorCode.SCOPE_MISSING,
+        ErrorCode.FOREIGN_PAGE,
+        ErrorCode.RATE_LIMITED,
     )
     for status, name in ((401, "WWW-Authenticate"), (403, "WWW-Authenticate"), (429, "Retry-After")):
         refusal = refusals[status] | {"headers": {name: _HEADERS[name]}}

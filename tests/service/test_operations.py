@@ -103,6 +103,16 @@ class TestMetrics:
             'http_requests_total{handler="none",method="GET",status="4xx"} 2.0',
         ]
 
+    def test_methods_that_nobody_knows_are_one_label(self, client: TestClient) -> None:
+        """Whatever the server in front of the app lets through."""
+        for method in ("BREW", "x" * 5000, "G\u00cbT", "M-SEARCH"):
+            assert client.request(method, "/jobs").status_code == 405
+
+        text = client.get("/metrics").text
+        lines = [line for line in text.splitlines() if line.startswith("http_requests_total{")]
+        assert lines == ['http_requests_total{handler="/jobs",method="other",status="4xx"} 4.0']
+        assert "BREW" not in text
+
     def test_the_queue_is_told(self, client: TestClient) -> None:
         client.post("/jobs", json=URLS)
 

@@ -29,9 +29,33 @@ def test_no_two_keys_are_alike_and_none_opens_for_another() -> None:
 def test_the_record_does_not_hold_the_secret() -> None:
     """Attack case 37: whoever reads Redis or a backup of it cannot use any key."""
     key, text = new_key("ada", [Scope.READ], KeyLimits(), NOW)
-    secret = text.get_secret_value().rpartition("_")[2]
+    secret = text.get_secret_value().split("_", 2)[2]
     assert secret not in key.model_dump_json()
     assert text.get_secret_value() not in repr(text)
+
+
+class Watched(str):
+    """A text that tells when somebody compares it character by character."""
+
+    __hash__ = str.__hash__
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Watched.compared += 1
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+def test_a_secret_is_compared_in_constant_time() -> None:
+    """Attack case 37. That `==` would have been told is shown, too."""
+    key, text = new_key("ada", [Scope.READ], KeyLimits(), NOW)
+    secret = text.get_secret_value().split("_", 2)[2]
+    watched = key.model_copy(update={"secret_sha256": Watched(key.secret_sha256)})
+
+    assert (watched.opens_with(secret), watched.opens_with("x" * 43), Watched.compared) == (True, False, 0)
+    assert (key.secret_sha256 == watched.secret_sha256, Watched.compared) == (True, 1)
 
 
 @pytest.mark.parametrize(
