@@ -1,36 +1,37 @@
 """Weights on disk: the published layout and our own, read strictly, and our own written.
 
-Nothing in a file is run: pickles are read with `weights_only`. Every tensor has to be there, none may be left over, and
-each has to have its shape, otherwise WeightsError names the tensor and the file.
+Nothing in a file is run (`weight_files`). Every tensor has to be there, none may be left over, and each has to have its
+shape, otherwise WeightsError names the tensor and the file.
 """
 
 import hashlib
 import json
 import re
-import struct
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TypeVar, cast
 
 import torch
 from diffusers import AutoencoderKL
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from pydantic import TypeAdapter
+from safetensors.torch import save_file
+from torch import nn
 
 from model.audio.encoder import AudioEncoder
 from model.errors import WeightsError
 from model.networks.config import FULL, UNetConfig
 from model.networks.denoising_unet import DenoisingUNet
 from model.networks.reference_unet import ReferenceUNet
+from model.weight_files import check_fit, read_json, read_tensors
 
 PUBLISHED_DENOISING_UNET = "denoising_unet-500.pth"
 PUBLISHED_REFERENCE_UNET = "reference_unet-500.pth"
 PUBLISHED_AUDIO_ENCODER = "audio_processor/whisper_tiny.pt"
+AUDIO_FOLDER_CONFIG = "audio_processor/config.json"
+AUDIO_FOLDER_WEIGHTS = ("audio_processor/model.safetensors", "audio_processor/pytorch_model.bin")
+"""Where `whisper_tiny.pt` is absent, the folder is read as Hugging Face's: the config and the first of the others."""
+
 PUBLISHED_VAE_CONFIG = "sd-vae-ft-mse/config.json"
 PUBLISHED_VAE_WEIGHTS = (
     "sd-vae-ft-mse/diffusion_pytorch_model.safetensors",
@@ -45,21 +46,13 @@ WEIGHT_FILES = (
     "vae.safetensors",
     "audio_encoder.safetensors",
 )
-"""Our own layout: these and `config.json`, which holds the SHA-256 of each."""
+"""Our own layout: these and `config.json`, which holds the SHA-256 of each. A folder with any of them is one."""
 
 OLD_VAE_ATTENTION = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
 """How the VAE's attention was spelled before diffusers 0.15, and how it is now."""
 
-UNREADABLE = (
-    *(OSError, EOFError, UnpicklingError, SafetensorError, zipfile.BadZipFile, struct.error),
-    *(RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError),
-)
-"""What torch and safetensors raise at bytes that are no checkpoint (found by reading damaged ones)."""
-
 NetworkT = TypeVar("NetworkT")
 """A network. Not bound to nn.Module: diffusers hides from type checkers that its models are modules."""
-
-ContentT = TypeVar("ContentT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +161,7 @@ def load_folder(folder: Path, dtype: torch.dtype) -> Checkpoint:
     """Read a folder of either layout; the UNets and the VAE are kept in `dtype`. Raises WeightsError."""
     if not folder.is_dir():
         raise WeightsError(f"There is no folder {folder} to read weights from.")
-    if (folder / CONFIG_FILE).exists():
+    if any((folder / name).exists() for name in WEIGHT_FILES):
         return _load_own(folder, dtype)
     return _load_published(folder, dtype)
 
@@ -199,7 +192,7 @@ def file_sha256(path: Path) -> str:
 def _load_own(folder: Path, dtype: torch.dtype) -> Checkpoint:
     """Read our own layout, every file checked against the hash `config.json` gives."""
     config_path = folder / CONFIG_FILE
-    own = _read_json(config_path, _OWN_CONFIG)
+    own = read_json(config_path, _OWN_CONFIG)
     paths = [folder / name for name in WEIGHT_FILES]
     for path in paths:
         if _sha256(path) != own.files.get(path.name):
@@ -220,30 +213,70 @@ def _load_own(folder: Path, dtype: torch.dtype) -> Checkpoint:
 
 
 def _load_published(folder: Path, dtype: torch.dtype) -> Checkpoint:
-    """Read the published layout (highsync.md section 0)."""
-    vae_weights = next((folder / name for name in PUBLISHED_VAE_WEIGHTS if (folder / name).exists()), None)
-    needed = (PUBLISHED_DENOISING_UNET, PUBLISHED_REFERENCE_UNET, PUBLISHED_VAE_CONFIG, PUBLISHED_AUDIO_ENCODER)
-    missing = [name for name in needed if not (folder / name).exists()]
-    if vae_weights is None:
-        missing.append(" or ".join(PUBLISHED_VAE_WEIGHTS))
-    if missing or vae_weights is None:
-        raise WeightsError(f"{folder} holds no weights: it lacks {', '.join(missing)} (and {CONFIG_FILE}).")
-    paths = [*(folder / name for name in needed), vae_weights]
-    denoising_unet, reference_unet, vae_config, audio_encoder, _ = paths
-    vae_numbers = _read_json(vae_config, _PUBLISHED_VAE_CONFIG).to_vae_config()
-    hashes = [f"{_checked_sha256(path)}  {path.relative_to(folder)}\n" for path in paths]
+    """Read the published layout (docs/model.md)."""
+    files = _published_files(folder)
+    vae_numbers = read_json(files.vae_config, _PUBLISHED_VAE_CONFIG).to_vae_config()
+    hashes = [f"{_checked_sha256(path)}  {path.relative_to(folder)}\n" for path in files.all]
     return Checkpoint(
         networks=Networks(
-            denoising_unet=_load(lambda: DenoisingUNet(FULL), denoising_unet, dtype),
-            reference_unet=_load(lambda: ReferenceUNet(FULL), reference_unet, dtype),
-            vae=_load(lambda: build_vae(vae_numbers), vae_weights, dtype, rename=new_vae_key),
-            audio_encoder=AudioEncoder.from_published(audio_encoder),
+            denoising_unet=_load(lambda: DenoisingUNet(FULL), files.denoising_unet, dtype),
+            reference_unet=_load(lambda: ReferenceUNet(FULL), files.reference_unet, dtype),
+            vae=_load(lambda: build_vae(vae_numbers), files.vae_weights, dtype, rename=new_vae_key),
+            audio_encoder=_load_audio_encoder(files),
         ),
         config=ModelConfig(vae=vae_numbers),
         name=folder.name,
         trained=True,
         sha256=hashlib.sha256("".join(hashes).encode()).hexdigest(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFiles:
+    """The files of a folder in the published layout. audio_config: only beside weights from Hugging Face."""
+
+    denoising_unet: Path
+    reference_unet: Path
+    vae_config: Path
+    vae_weights: Path
+    audio_weights: Path
+    audio_config: Path | None
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file that is read."""
+        config = () if self.audio_config is None else (self.audio_config,)
+        return (
+            *(self.denoising_unet, self.reference_unet, self.vae_config),
+            *(self.audio_weights, *config, self.vae_weights),
+        )
+
+
+def _published_files(folder: Path) -> PublishedFiles:
+    """Find the files of the published layout. Raises WeightsError that names those missing."""
+    missing: list[str] = []
+
+    def first_of(*names: str) -> Path:
+        found = next((folder / name for name in names if (folder / name).exists()), None)
+        if found is None:
+            missing.append(" or ".join(names))
+        return found or folder / names[0]
+
+    unets = first_of(PUBLISHED_DENOISING_UNET), first_of(PUBLISHED_REFERENCE_UNET)
+    vae = first_of(PUBLISHED_VAE_CONFIG), first_of(*PUBLISHED_VAE_WEIGHTS)
+    audio_weights = first_of(PUBLISHED_AUDIO_ENCODER, *AUDIO_FOLDER_WEIGHTS)
+    from_hugging_face = audio_weights != folder / PUBLISHED_AUDIO_ENCODER
+    audio_config = first_of(AUDIO_FOLDER_CONFIG) if from_hugging_face else None
+    if missing:
+        raise WeightsError(f"{folder} holds no weights: it lacks {', '.join(missing)} (and {', '.join(WEIGHT_FILES)}).")
+    return PublishedFiles(*unets, *vae, audio_weights, audio_config)
+
+
+def _load_audio_encoder(files: PublishedFiles) -> AudioEncoder:
+    """Read the audio encoder from whichever of its two forms is there."""
+    if files.audio_config is None:
+        return AudioEncoder.from_published(files.audio_weights)
+    return AudioEncoder.from_folder(files.audio_config.parent)
 
 
 def new_vae_key(key: str) -> str:
@@ -261,48 +294,11 @@ def _load(
         network = build()
     state = {rename(key): tensor for key, tensor in read_tensors(path).items()}
     module = cast(nn.Module, network)
-    _check_fit(module.state_dict(), state, path)
+    check_fit(module.state_dict(), state, path)
     # A copy, not a view: what torch.load maps from the file has to stay what it was when it was hashed.
     module.load_state_dict({key: tensor.to(dtype, copy=True) for key, tensor in state.items()}, assign=True)
     module.eval().requires_grad_(requires_grad=False)
     return network
-
-
-def _check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
-    """Raise WeightsError unless both hold the same tensors in the same shapes."""
-    if missing := sorted(expected.keys() - found.keys()):
-        raise WeightsError(f"{path} lacks {_named(missing)}.")
-    if extra := sorted(found.keys() - expected.keys()):
-        raise WeightsError(f"{path} holds tensors the network has no place for: {_named(extra)}.")
-    for key, tensor in expected.items():
-        if found[key].shape != tensor.shape:
-            raise WeightsError(f"{path}: {key} is {tuple(found[key].shape)}, the network needs {tuple(tensor.shape)}.")
-        if not found[key].is_floating_point():
-            raise WeightsError(f"{path}: {key} holds {found[key].dtype}, not floating-point numbers.")
-
-
-def _named(keys: list[str]) -> str:
-    return keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or of a pickled state dict. Raises WeightsError."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except UNREADABLE as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise WeightsError(f"{path} is not a state dict: it holds more than named tensors.")
-    return state
-
-
-def _read_json(path: Path, content: TypeAdapter[ContentT]) -> ContentT:
-    try:
-        return content.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from error
 
 
 def _sha256(path: Path) -> str:

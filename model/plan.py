@@ -51,7 +51,7 @@ class SyncMode(StrEnum):
 
 class Geometry(StrEnum):
     """How faces are boxed and pasted. tracked: tracked, smoothed boxes; only the generated region is pasted, feathered.
-    published: boxes, segments and whole-box paste of the published program (highsync.md section 9)."""
+    published: boxes, segments and whole-box paste of the published program (docs/model.md)."""
 
     TRACKED = "tracked"
     PUBLISHED = "published"

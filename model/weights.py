@@ -13,6 +13,8 @@ from torch import nn
 
 from model.audio.encoder import AudioEncoder
 from model.checkpoint import (
+    AUDIO_FOLDER_CONFIG,
+    AUDIO_FOLDER_WEIGHTS,
     CONFIG_FILE,
     PUBLISHED_AUDIO_ENCODER,
     PUBLISHED_DENOISING_UNET,
@@ -34,6 +36,24 @@ from model.networks.reference_unet import ReferenceUNet
 
 TINY_SPEC = "tiny"
 HUB_PREFIX = "hf://"
+
+FIRST_CHOICES = (
+    CONFIG_FILE,
+    *WEIGHT_FILES,
+    PUBLISHED_DENOISING_UNET,
+    PUBLISHED_REFERENCE_UNET,
+    PUBLISHED_VAE_CONFIG,
+    PUBLISHED_VAE_WEIGHTS[0],
+    PUBLISHED_AUDIO_ENCODER,
+    AUDIO_FOLDER_CONFIG,
+)
+"""What is downloaded of a repository, as far as it is there."""
+
+ALTERNATIVES = (
+    (PUBLISHED_VAE_CONFIG, PUBLISHED_VAE_WEIGHTS),
+    (AUDIO_FOLDER_CONFIG, (PUBLISHED_AUDIO_ENCODER, *AUDIO_FOLDER_WEIGHTS)),
+)
+"""Files of which one is needed, best first; the later ones lie beside the config named with them."""
 
 NetworkT = TypeVar("NetworkT")
 
@@ -135,20 +155,12 @@ def _place(checkpoint: Checkpoint, name: str | None, device: torch.device, dtype
 def _download(spec: str) -> Path:
     """The local folder of `hf://owner/name[@revision]`, with the files of either layout and no others."""
     repository, _, revision = spec.removeprefix(HUB_PREFIX).partition("@")
-    safetensors_vae, pickled_vae = PUBLISHED_VAE_WEIGHTS
-    wanted = [
-        CONFIG_FILE,
-        *WEIGHT_FILES,
-        PUBLISHED_DENOISING_UNET,
-        PUBLISHED_REFERENCE_UNET,
-        PUBLISHED_AUDIO_ENCODER,
-        PUBLISHED_VAE_CONFIG,
-        safetensors_vae,
-    ]
     try:
-        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
-        if (folder / PUBLISHED_VAE_CONFIG).exists() and not (folder / safetensors_vae).exists():
-            snapshot_download(repository, revision=folder.name, allow_patterns=[pickled_vae])
+        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(FIRST_CHOICES)))
+        for config, names in ALTERNATIVES:
+            for place, name in enumerate(names[1:], start=1):
+                if (folder / config).exists() and not any((folder / better).exists() for better in names[:place]):
+                    snapshot_download(repository, revision=folder.name, allow_patterns=[name])
     except (OSError, HTTPError, HFValidationError) as error:
         raise WeightsError(f"{spec} cannot be downloaded and is not in the Hub's cache: {error}") from error
     return folder

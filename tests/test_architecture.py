@@ -207,8 +207,12 @@ def test_functions_fit_a_screen() -> None:
 
 
 def test_the_project_stands_alone() -> None:
-    """What may lie beside a checkout is only a default that the environment or a command can replace."""
+    """What may lie beside a checkout is only a default that the environment or a command can replace, and no page is
+    named that the project does not have."""
     folder = "../" + "shared"
+    pages = [name + ending for name, ending in (("highsync", ".md"), ("platform", "-facts"), ("service", "-facts"))]
     tracked = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
-    naming = {name for name in tracked if (ROOT / name).is_file() and folder.encode() in (ROOT / name).read_bytes()}
-    assert naming <= {"Makefile", ".ci/run"}
+    contents = {name: (ROOT / name).read_bytes() for name in tracked if (ROOT / name).is_file()}
+    assert {name for name, content in contents.items() if folder.encode() in content} <= {"Makefile", ".ci/run"}
+    for page in (*pages, "style" + ".md"):
+        assert [name for name, content in contents.items() if page.encode() in content] == [], page

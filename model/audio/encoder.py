@@ -3,25 +3,42 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, Self
+from typing import Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from model.audio.log_mel import MEL_BINS
 from model.errors import WeightsError
+from model.weight_files import check_fit, named_tensors, read_json, read_pickle, read_tensors
 
 FEATURE_WIDTH = 384
 NUM_STATES = 5
 """The state after the positional table and after each of the 4 blocks."""
 
-OPENAI_DIMS = {"n_mels": MEL_BINS, "n_audio_ctx": 1500, "n_audio_state": 384, "n_audio_head": 6, "n_audio_layer": 4}
+HEADS = 6
+"""Attention heads of each block. The tensors' shapes do not show it, so a checkpoint has to say it."""
+
+OPENAI_DIMS = {
+    "n_mels": MEL_BINS,
+    "n_audio_ctx": 1500,
+    "n_audio_state": FEATURE_WIDTH,
+    "n_audio_head": HEADS,
+    "n_audio_layer": NUM_STATES - 1,
+}
 """What `dims` of an OpenAI checkpoint has to say for it to be a Whisper-tiny."""
+
+HUGGING_FACE_NUMBERS = {
+    "num_mel_bins": MEL_BINS,
+    "max_source_positions": 1500,
+    "d_model": FEATURE_WIDTH,
+    "encoder_attention_heads": HEADS,
+    "encoder_layers": NUM_STATES - 1,
+}
+"""What `config.json` of a Hugging Face folder has to say for it to be a Whisper-tiny."""
 
 OPENAI_NAMES = (
     (r"^positional_embedding$", "embed_positions.weight"),
@@ -39,6 +56,9 @@ OPENAI_NAMES = (
 """How OpenAI's names of the encoder's tensors read in transformers, applied in this order."""
 
 
+_JSON_OBJECT = TypeAdapter(dict[str, object])
+
+
 class AudioEncoder(nn.Module):
     """Whisper-tiny's encoder without its final norm: log-mel in, the states of all blocks out."""
 
@@ -49,7 +69,7 @@ class AudioEncoder(nn.Module):
                 num_mel_bins=MEL_BINS,
                 d_model=FEATURE_WIDTH,
                 encoder_layers=NUM_STATES - 1,
-                encoder_attention_heads=6,
+                encoder_attention_heads=HEADS,
                 encoder_ffn_dim=4 * FEATURE_WIDTH,
             )
         )
@@ -59,26 +79,30 @@ class AudioEncoder(nn.Module):
     @classmethod
     def from_published(cls, path: Path) -> Self:
         """Load `whisper_tiny.pt`, an OpenAI checkpoint. Raises WeightsError."""
-        checkpoint = _read_pickle(path)
-        dims, state = checkpoint.get("dims"), checkpoint.get("model_state_dict")
-        if not isinstance(dims, Mapping) or not isinstance(state, Mapping):
-            raise WeightsError(f"{path.name} is not an OpenAI Whisper checkpoint.")
-        if any(dims.get(name) != number for name, number in OPENAI_DIMS.items()):
-            raise WeightsError(f"{path.name} is not a Whisper-tiny: its dimensions are {dict(dims)}.")
-        return cls.from_openai_state(state)
+        checkpoint = read_pickle(path)
+        if not isinstance(checkpoint, Mapping) or not {"dims", "model_state_dict"} <= checkpoint.keys():
+            raise WeightsError(f"{path} is not an OpenAI Whisper checkpoint.")
+        _check_numbers(checkpoint["dims"], OPENAI_DIMS, path)
+        return cls.from_openai_state(named_tensors(checkpoint["model_state_dict"], path), source=path)
 
     @classmethod
-    def from_openai_state(cls, state: Mapping[str, Tensor]) -> Self:
+    def from_openai_state(cls, state: Mapping[str, Tensor], source: Path | str = "This state") -> Self:
         """Load tensors named as OpenAI names them (`encoder.blocks.0.attn.query.weight`). Raises WeightsError."""
-        return cls._from_encoder_state({openai_to_transformers(key): state[key] for key in _within("encoder.", state)})
+        used = {openai_to_transformers(key): tensor for key, tensor in _within("encoder.", state).items()}
+        return cls._from_encoder_state(used, source)
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
-        """Load a Hugging Face folder of Whisper-tiny, model.safetensors or pytorch_model.bin. Raises WeightsError."""
+        """Load a Hugging Face folder of Whisper-tiny: `config.json` and `model.safetensors` or `pytorch_model.bin`.
+
+        Raises WeightsError.
+        """
+        config = folder / "config.json"
+        _check_numbers(read_json(config, _JSON_OBJECT), HUGGING_FACE_NUMBERS, config)
         safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
-        state = _read_safetensors(safe) if safe.exists() else _read_pickle(pickled)
-        prefix = "model.encoder." if any(key.startswith("model.encoder.") for key in state) else "encoder."
-        return cls._from_encoder_state({key.removeprefix(prefix): state[key] for key in _within(prefix, state)})
+        path = safe if safe.exists() else pickled
+        state = read_tensors(path)
+        return cls._from_encoder_state(_within("model.encoder.", state) or _within("encoder.", state), path)
 
     @classmethod
     def untrained(cls, seed: int) -> Self:
@@ -88,13 +112,12 @@ class AudioEncoder(nn.Module):
             return cls()
 
     @classmethod
-    def _from_encoder_state(cls, state: Mapping[str, Tensor]) -> Self:
-        encoder = cls()
+    def _from_encoder_state(cls, state: Mapping[str, Tensor], source: Path | str) -> Self:
+        with torch.device("meta"):
+            encoder = cls()
         used = {key: tensor for key, tensor in state.items() if not key.startswith("layer_norm.")}
-        try:
-            encoder.whisper.load_state_dict(used, strict=True)
-        except RuntimeError as error:
-            raise WeightsError(f"The weights do not fit Whisper-tiny's encoder: {error}") from error
+        check_fit(encoder.whisper.state_dict(), used, source)
+        encoder.whisper.load_state_dict({key: used[key].to(torch.float32, copy=True) for key in used}, assign=True)
         return encoder
 
     @property
@@ -124,23 +147,13 @@ def openai_to_transformers(key: str) -> str:
     return name
 
 
-def _within(prefix: str, state: Mapping[str, Tensor]) -> list[str]:
-    """The keys that belong to the encoder. The decoder's are left out by name."""
-    return [key for key in state if key.startswith(prefix)]
+def _within(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors below a prefix, by the rest of their names. The decoder's are left out this way."""
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
 
 
-def _read_pickle(path: Path) -> dict[str, Any]:
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError) as error:
-        raise WeightsError(f"{path.name} of the audio encoder cannot be read: {error}") from error
-    if not isinstance(checkpoint, dict):
-        raise WeightsError(f"{path.name} of the audio encoder is not a checkpoint.")
-    return checkpoint
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path.name} of the audio encoder cannot be read: {error}") from error
+def _check_numbers(found: object, needed: Mapping[str, int], path: Path) -> None:
+    """Raise WeightsError unless `found`, read from `path`, holds these numbers by these names."""
+    numbers = {name: found.get(name) for name in needed} if isinstance(found, Mapping) else {}
+    if not all(isinstance(number, int) for number in numbers.values()) or numbers != needed:
+        raise WeightsError(f"{path} is not a Whisper-tiny: its dimensions are {numbers}, not {dict(needed)}.")

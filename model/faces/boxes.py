@@ -1,7 +1,7 @@
 """Crop boxes from sightings: gaps closed, movement smoothed, and nothing in them that follows the lips.
 
 A detector's box grows when the mouth opens. A network that sees crops of such boxes can read the lips off the eyes and
-ignore the voice, so a crop's size and place must not depend on the mouth (highsync.md section 0, data leakage).
+ignore the voice, so a crop's size and place must not depend on the mouth (arXiv 2605.16918, data leakage).
 """
 
 import numpy as np

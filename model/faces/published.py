@@ -1,4 +1,4 @@
-"""Boxes, segments and paste of the published program, number for number (highsync.md section 9).
+"""Boxes, segments and paste of the published program, number for number (docs/model.md).
 
 Kept for comparison with published results; `model.faces.boxes` is what dubs use. One flaw is kept on purpose: a segment
 whose first frame has no face is not generated, and a face lost within a generated one is fed as the whole frame.

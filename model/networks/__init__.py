@@ -1,4 +1,4 @@
-"""The two UNets as plain modules. Their state-dict keys are the published ones (highsync.md sections 1 to 4)."""
+"""The two UNets as plain modules. Their state-dict keys are the published ones (docs/model.md)."""
 
 from model.networks.config import FULL, TINY, UNetConfig
 from model.networks.denoising_unet import DenoisingUNet

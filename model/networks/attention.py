@@ -96,7 +96,7 @@ class ReferenceTransformerBlock(nn.Module):
 
 
 class DenoisingTransformerBlock(nn.Module):
-    """Self-attention that also sees the reference, audio attention, feed-forward (highsync.md section 3)."""
+    """Self-attention that also sees the reference, audio attention, feed-forward (docs/model.md)."""
 
     def __init__(self, config: UNetConfig, channels: int) -> None:
         super().__init__()

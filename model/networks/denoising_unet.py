@@ -18,7 +18,7 @@ _NOTHING_UP: tuple[LayerReferences, ...] = ((None,) * 3,) * 3
 
 
 class DenoisingUNet(nn.Module):
-    """Stable Diffusion's UNet over the frames of a window, with audio attention and motion modules (highsync.md 3).
+    """Stable Diffusion's UNet over the frames of a window, with audio attention and motion modules (docs/model.md).
 
     Frames ride in the batch: inside, every tensor is (B*F, C, H, W), and only the motion modules look across frames.
     """

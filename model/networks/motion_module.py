@@ -77,7 +77,7 @@ class TemporalTransformer(nn.Module):
         returns       : (B*F, C, H, W); outside the mouth rectangle it is the input
 
         Cells never mix here and what leaves the rectangle is dropped, so only the cells inside are computed. The
-        group statistics still count every cell, those outside as zero (highsync.md section 4).
+        group statistics still count every cell, those outside as zero (docs/model.md).
         """
         region = mouth_region(hidden_states.shape[-1])
         inside = (..., region.rows, region.columns)
@@ -95,7 +95,7 @@ class TemporalTransformer(nn.Module):
 
 
 class MotionModule(nn.Module):
-    """Lets the frames of a window agree on the mouth's motion (highsync.md section 4)."""
+    """Lets the frames of a window agree on the mouth's motion (docs/model.md)."""
 
     def __init__(self, config: UNetConfig, channels: int) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ def mouth_region(size: int) -> MouthRegion:
     """The generated rectangle of a `size` x `size` grid laid over the crop.
 
     The rectangle is y in [224, 480), x in [40, 472) of the 512 px crop; a cell belongs to it when it lies entirely
-    inside (highsync.md section 0), for the pixels of any crop size as well as for latents and their halvings.
+    inside (docs/model.md), for the pixels of any crop size as well as for latents and their halvings.
     """
 
     def first(edge: int) -> int:

@@ -12,7 +12,7 @@ from model.networks.resnet import Downsample, Resnet, TimeEmbedding, Upsample, u
 
 
 class ReferenceUNet(nn.Module):
-    """Stable Diffusion's 2D UNet without text attention and without output head (highsync.md section 2)."""
+    """Stable Diffusion's 2D UNet without text attention and without output head (docs/model.md)."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()

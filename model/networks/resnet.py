@@ -10,7 +10,7 @@ from model.networks.config import UNetConfig
 
 
 class TimeEmbedding(nn.Module):
-    """Timesteps to vectors: cosines first, then sines, then a two-layer perceptron (highsync.md section 1)."""
+    """Timesteps to vectors: cosines first, then sines, then a two-layer perceptron (docs/model.md)."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()

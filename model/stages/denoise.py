@@ -1,4 +1,4 @@
-"""Stage denoise: crops and audio features in, crops whose mouths follow the audio out (HighSync section 3).
+"""Stage denoise: crops and audio features in, crops whose mouths follow the audio out (docs/model.md).
 
 Only the mouth rectangle is generated. Outside it the crop's own clean latents are put back before every step and at the
 end, as in the published sampler. Two published faults are not repeated: overlapping predictions are averaged whether or

@@ -11,6 +11,7 @@ import torch
 from model.checkpoint import Checkpoint, Networks, save_folder
 from model.errors import WeightsError
 from model.weights import TINY_MODEL, HighSyncModel, load_model, random_model
+from tests.model.hub import COMMIT, REPOSITORY, hub_of
 
 CPU = torch.device("cpu")
 
@@ -18,6 +19,15 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def tiny() -> HighSyncModel:
     return load_model("tiny", device=CPU, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def own_folder(tmp_path_factory: pytest.TempPathFactory, tiny: HighSyncModel) -> Path:
+    """The tiny model as a folder in our own layout."""
+    folder = tmp_path_factory.mktemp("weights") / "mine"
+    networks = Networks(tiny.denoising_unet, tiny.reference_unet, tiny.vae, tiny.audio_encoder)
+    save_folder(Checkpoint(networks, tiny.config, name="mine", trained=True, sha256=""), folder)
+    return folder
 
 
 def parameters(model: HighSyncModel) -> list[torch.Tensor]:
@@ -77,11 +87,8 @@ def test_untrained_networks_stay_in_range(tiny: HighSyncModel) -> None:
     assert pixels.abs().max() < 10
 
 
-def test_a_folder_is_loaded_by_its_path(tmp_path: Path, tiny: HighSyncModel) -> None:
-    networks = Networks(tiny.denoising_unet, tiny.reference_unet, tiny.vae, tiny.audio_encoder)
-    save_folder(Checkpoint(networks, tiny.config, name="mine", trained=True, sha256=""), tmp_path / "mine")
-
-    model = load_model(str(tmp_path / "mine"), device=CPU, dtype=torch.float32)
+def test_a_folder_is_loaded_by_its_path(own_folder: Path, tiny: HighSyncModel) -> None:
+    model = load_model(str(own_folder), device=CPU, dtype=torch.float32)
 
     assert (model.weights.name, model.weights.trained) == ("mine", True)
     assert len(model.weights.sha256) == 64
@@ -93,23 +100,86 @@ def test_folder_without_weights_is_refused(tmp_path: Path) -> None:
         load_model(str(tmp_path), device=CPU, dtype=torch.float32)
 
 
+HUB_LOAD = """
+import sys, torch
+from model.errors import WeightsError
+from model.weights import load_model
+try:
+    print(load_model(sys.argv[1], device=torch.device("cpu"), dtype=torch.float32).weights)
+except WeightsError as error:
+    raise SystemExit(str(error))
+"""
+HUB_DOWNLOAD = """
+import sys
+from model.weights import _download
+folder = _download(sys.argv[1])
+print(*sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()))
+"""
+
+
+def ask_hub(
+    program: str, spec: str, home: Path, *, address: str = "http://127.0.0.1:9", offline: str = "0"
+) -> subprocess.CompletedProcess[str]:
+    """Run in a process of its own: the Hub's library reads its settings when it is imported."""
+    settings = {"HF_HOME": str(home), "HF_ENDPOINT": address, "HF_HUB_OFFLINE": offline}
+    command = [sys.executable, "-c", program, spec]
+    return subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_a_hub_out_of_reach_is_a_weights_error(tmp_path: Path, offline: str) -> None:
-    """In a process of its own: the Hub's library reads its settings when it is imported."""
-    program = (
-        "import torch; from model.errors import WeightsError; from model.weights import load_model\n"
-        "try: load_model('hf://nobody/nothing', device=torch.device('cpu'), dtype=torch.float32)\n"
-        "except WeightsError as error: raise SystemExit(str(error))"
-    )
-    settings = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": offline}
-
-    done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, **settings}, capture_output=True, text=True, check=False
-    )
+    done = ask_hub(HUB_LOAD, "hf://nobody/nothing", tmp_path, offline=offline)
 
     assert done.returncode == 1
     assert "hf://nobody/nothing cannot be downloaded" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_was_downloaded_once_is_read_without_the_hub(tmp_path: Path, own_folder: Path) -> None:
+    spec, home = f"hf://{REPOSITORY}", tmp_path / "home"
+    # Given a repository that was loaded while its Hub was there
+    with hub_of(own_folder) as address:
+        first = ask_hub(HUB_LOAD, spec, home, address=address)
+    assert first.returncode == 0, first.stderr
+    assert spec in first.stdout
+    # When the Hub is gone, or must not be asked, or a commit is pinned
+    again = [
+        ask_hub(HUB_LOAD, spec, home),
+        ask_hub(HUB_LOAD, spec, home, offline="1"),
+        ask_hub(HUB_LOAD, f"{spec}@{COMMIT}", home, offline="1"),
+    ]
+    # Then it gives the same model
+    assert [done.returncode for done in again] == [0, 0, 0], again[0].stderr
+    assert again[0].stdout == again[1].stdout == first.stdout
+    assert "sha256" in again[2].stdout
+
+
+PUBLISHED = {"denoising_unet-500.pth", "reference_unet-500.pth", "sd-vae-ft-mse/config.json"}
+SAFE_VAE, PICKLED_VAE = (f"sd-vae-ft-mse/diffusion_pytorch_model.{ending}" for ending in ("safetensors", "bin"))
+OPENAI = "audio_processor/whisper_tiny.pt"
+CONFIG, SAFE, PICKLED = (
+    f"audio_processor/{name}" for name in ("config.json", "model.safetensors", "pytorch_model.bin")
+)
+
+
+@pytest.mark.parametrize(
+    ("there", "left"),
+    [
+        ({SAFE_VAE, OPENAI, "README.md"}, {PICKLED_VAE, SAFE, PICKLED, "demo.mp4"}),
+        ({PICKLED_VAE, CONFIG, OPENAI}, {SAFE, PICKLED}),
+        ({SAFE_VAE, CONFIG, SAFE}, {PICKLED}),
+        ({PICKLED_VAE, CONFIG, PICKLED}, set()),
+    ],
+    ids=["openai", "openai_beside_a_config", "safetensors", "pickles"],
+)
+def test_only_files_that_are_read_are_downloaded(tmp_path: Path, there: set[str], left: set[str]) -> None:
+    for name in {*PUBLISHED, *there, *left}:
+        (tmp_path / "hub" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "hub" / name).write_text(name)
+    with hub_of(tmp_path / "hub") as address:
+        done = ask_hub(HUB_DOWNLOAD, f"hf://{REPOSITORY}", tmp_path / "home", address=address)
+
+    assert set(done.stdout.split()) == {*PUBLISHED, *there} - {"README.md"}, done.stderr
 
 
 @pytest.mark.parametrize("spec", ["hf://", "hf://a/b/c", "hf://owner/na me"])
