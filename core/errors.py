@@ -27,6 +27,7 @@ class ErrorCode(StrEnum):
     INVALID_BATCH = "invalid_batch"
     BATCH_NOT_FOUND = "batch_not_found"
     TOO_MANY_QUEUED = "too_many_queued"
+    TOO_MANY_FOLLOWERS = "too_many_followers"
     UPLOAD_NOT_FOUND = "upload_not_found"
     UPLOAD_INCOMPLETE = "upload_incomplete"
     UPLOAD_IN_USE = "upload_in_use"
@@ -125,6 +126,12 @@ CATALOGUE: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.BATCH_NOT_FOUND: ErrorSpec(404, "Batch not found", "Check the id; a batch goes with its last job."),
     ErrorCode.TOO_MANY_QUEUED: ErrorSpec(
         429, "Too many queued jobs", "Post again when some of your waiting jobs have started.", True
+    ),
+    ErrorCode.TOO_MANY_FOLLOWERS: ErrorSpec(
+        429,
+        "Too many followers",
+        "Ask again after Retry-After, look without `wait`, or end streams you need not.",
+        True,
     ),
     ErrorCode.UPLOAD_NOT_FOUND: ErrorSpec(
         422, "Upload not found", "PUT the file to the address that POST /uploads gave, then post the job."
@@ -328,6 +335,13 @@ class TooManyQueued(HighSyncError):
     """As many jobs of this tenant wait as its limit allows."""
 
     code = ErrorCode.TOO_MANY_QUEUED
+
+
+class TooManyFollowers(HighSyncError):
+    """As many requests wait for jobs, of this tenant or in this process, as may."""
+
+    code = ErrorCode.TOO_MANY_FOLLOWERS
+    retry_after_s = 10
 
 
 class UploadNotFound(HighSyncError):

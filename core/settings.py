@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         86_400, ge=60, description="How long an Idempotency-Key and its answer are kept, in seconds."
     )
 
+    followers_max: int = Field(
+        4000, ge=1, description="Most requests that may wait for jobs at once (long polls, streams), per API process."
+    )
+    followers_max_per_tenant: int = Field(1000, ge=1, description="Likewise, of one tenant.")
+
     # webhooks
     webhook_secret: SecretStr | None = Field(
         None, description="Signs webhooks of whoever has made no secret of their own (Standard Webhooks, whsec_…)."

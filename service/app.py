@@ -14,7 +14,7 @@ from service.files import endpoints as files
 from service.health import install_probe
 from service.jobs import endpoints as jobs
 from service.jobs import following
-from service.jobs.changes import install_change_watch
+from service.jobs.changes import Seats, install_change_watch
 from service.metrics import install_metrics
 from service.middleware import BodyLimit, RequestContext
 from service.openapi import DESCRIPTION, describe
@@ -46,7 +46,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     for router in (*of_jobs, uploads.router, files.router, webhooks.router, catalogue.router, health.router):
         app.include_router(router)
     install_probe(app, services)
-    install_change_watch(app, services.store)
+    install_change_watch(app, services.store, Seats(settings.followers_max, settings.followers_max_per_tenant))
     install_error_handlers(app)
     app.add_exception_handler(WrongLines, answer_wrong_lines)
     # The last one added is the outermost.

@@ -38,6 +38,7 @@ _REFUSALS = frozenset(
         ErrorCode.FOREIGN_PAGE,
         ErrorCode.RATE_LIMITED,
         ErrorCode.TOO_MANY_QUEUED,
+        ErrorCode.TOO_MANY_FOLLOWERS,
         ErrorCode.UPLOAD_QUOTA_EXCEEDED,
     }
 )

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 import structlog
 from fastapi import Depends, FastAPI, Request
 
-from core.errors import HighSyncError
+from core.errors import HighSyncError, TooManyFollowers
 from core.job_store import JobStore
 from core.job_store.protocol import ChangeFeed
 from core.jobs import JobId
@@ -43,6 +44,28 @@ class Waiter:
         return True
 
 
+class Seats:
+    """Counts who waits, so that neither one tenant nor all of them take every connection of the process."""
+
+    def __init__(self, most: int, most_per_tenant: int) -> None:
+        self._most = most
+        self._most_per_tenant = most_per_tenant
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def taken_by(self, tenant: str) -> Iterator[None]:
+        """A seat for as long as the block lasts. Raises TooManyFollowers. For the event loop alone."""
+        if self._taken[tenant] >= self._most_per_tenant:
+            raise TooManyFollowers(f"{self._most_per_tenant} requests of this tenant wait for jobs.")
+        if self._taken.total() >= self._most:
+            raise TooManyFollowers("As many requests wait for jobs as this process takes.")
+        self._taken[tenant] += 1
+        try:
+            yield
+        finally:
+            self._taken -= Counter((tenant,))  # drops who has none left
+
+
 class ChangeWatch:
     """
     Who waits for which job. The thread that reads the changes lives while anybody waits.
@@ -51,7 +74,8 @@ class ChangeWatch:
     changes may have been missed, everybody is rung.
     """
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: JobStore, seats: Seats) -> None:
+        self.seats = seats
         self._store = store
         self._lock = threading.Lock()
         self._waiters: dict[JobId, set[Waiter]] = {}
@@ -126,9 +150,9 @@ class ChangeWatch:
                     waiter.ring()
 
 
-def install_change_watch(app: FastAPI, store: JobStore) -> None:
+def install_change_watch(app: FastAPI, store: JobStore, seats: Seats) -> None:
     """Make the watch that requests listen to."""
-    app.state.change_watch = ChangeWatch(store)
+    app.state.change_watch = ChangeWatch(store, seats)
 
 
 def change_watch_of(app: FastAPI) -> ChangeWatch:

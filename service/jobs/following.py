@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
@@ -88,6 +89,7 @@ def _look(job_id: JobId, caller: Caller, services: Services, presenter: JobPrese
             ErrorCode.INVALID_REQUEST,
             ErrorCode.UNKNOWN_OPTION,
             ErrorCode.JOB_NOT_FOUND,
+            ErrorCode.TOO_MANY_FOLLOWERS,
             ErrorCode.STORAGE_UNAVAILABLE,
             ErrorCode.QUEUE_UNAVAILABLE,
         ),
@@ -107,9 +109,9 @@ async def get_job(
 ) -> JobView | Response:
     """Status and progress; in the end, the result or the error."""
     known = _versions(if_none_match)
-    look = await _look_when_changed(
-        partial(_look, job_id, caller, services, presenter), job_id, known, query.wait, watch
-    )
+    look_now = partial(_look, job_id, caller, services, presenter)
+    with watch.seats.taken_by(caller.tenant) if query.wait else nullcontext():
+        look = await _look_when_changed(look_now, job_id, known, query.wait, watch)
     ask_again(look.job, response)
     response.headers.update(look.headers)
     if look.version in known:
@@ -141,6 +143,12 @@ def _versions(if_none_match: str | None) -> frozenset[str]:
     return frozenset(tag.strip().removeprefix("W/").strip('"') for tag in tags if tag.strip())
 
 
+async def _has_seat(caller: Reader, watch: Watch) -> AsyncIterator[None]:
+    """A seat until the stream has ended, however it ends: FastAPI leaves a dependency when all is sent."""
+    with watch.seats.taken_by(caller.tenant):
+        yield
+
+
 @router.get(
     "/{job_id}/events",
     summary="Listen to a job",
@@ -161,8 +169,14 @@ def _versions(if_none_match: str | None) -> frozenset[str]:
             },
         },
         204: {"description": "The job is over, and `Last-Event-ID` was its last event: do not come again."},
-        **problems(ErrorCode.INVALID_REQUEST, ErrorCode.JOB_NOT_FOUND, ErrorCode.QUEUE_UNAVAILABLE),
+        **problems(
+            ErrorCode.INVALID_REQUEST,
+            ErrorCode.JOB_NOT_FOUND,
+            ErrorCode.TOO_MANY_FOLLOWERS,
+            ErrorCode.QUEUE_UNAVAILABLE,
+        ),
     },
+    dependencies=[Depends(_has_seat)],
 )
 async def listen_to_job(
     caller: Reader,

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,11 +19,12 @@ from fastapi.testclient import TestClient
 from structlog.typing import EventDict
 
 from core.api_keys import KeyLimits, Keyring, Scope
-from core.errors import QueueUnavailable
+from core.errors import QueueUnavailable, TooManyFollowers
 from core.job_store import MemoryJobStore
 from core.jobs import JobEvent, JobId, Progress
+from core.settings import Settings
 from service.app import create_app
-from service.jobs.changes import change_watch_of
+from service.jobs.changes import Seats, change_watch_of
 from service.server import ApiServer, make_server
 from service.services import Services
 from tests.core.houses import RESULT, claim, make_job
@@ -109,9 +112,10 @@ class Served:
         wait_until(lambda: sum(map(len, watch._waiters.values())) == number, SOON_S, what=f"{number} waiters")
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    services = make_services(make_settings(tmp_path))
+@contextmanager
+def serving(settings: Settings) -> Iterator[Served]:
+    """An API on a socket, with these settings."""
+    services = make_services(settings)
     app, port = create_app(services.settings, services), free_port()
     server = make_server(app, "127.0.0.1", port)
     thread = threading.Thread(target=server.run)
@@ -121,6 +125,12 @@ def served(tmp_path: Path) -> Iterator[Served]:
     server.should_exit = True
     thread.join(SOON_S)
     assert not thread.is_alive(), "the server does not end"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(make_settings(tmp_path)) as served:
+        yield served
 
 
 @pytest.fixture
@@ -301,6 +311,43 @@ class TestWatching:
 
         assert [poll.result(SOON_S).json()["status"] for poll in polls] == ["queued"] * 3
         assert [events_in(stream.result(SOON_S).text)[-1]["event"] for stream in streams] == ["created"] * 3
+
+    @pytest.mark.parametrize("limit", ["followers_max", "followers_max_per_tenant"])
+    def test_no_more_wait_at_once_than_may(self, tmp_path: Path, pool: ThreadPoolExecutor, limit: str) -> None:
+        """Long polls and streams together. Whoever goes, makes room."""
+        settings = make_settings(tmp_path).model_copy(update={limit: 2})
+        with serving(settings) as served:
+            job_id = served.submit()
+            poll = pool.submit(served.get, f"/jobs/{job_id}?wait=60")
+            with httpx.stream("GET", f"{served.url}/jobs/{job_id}/events", timeout=SOON_S):
+                served.wait_for_waiters(2)
+                for path in (f"/jobs/{job_id}?wait=60", f"/jobs/{job_id}/events"):
+                    answer = served.get(path)
+                    assert_problem(answer, 429, "too_many_followers")
+                    assert int(answer.headers["Retry-After"]) > 0
+                assert served.get(f"/jobs/{job_id}").status_code == 200
+            served.wait_for_waiters(1)
+            wait_until(lambda: served.get(f"/jobs/{job_id}?wait=0.1").status_code == 200, SOON_S, what="a free seat")
+            assert not poll.done()
+
+    def test_a_server_opens_as_many_files_as_it_may(self, tmp_path: Path) -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+        with serving(make_settings(tmp_path)):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+
+    def test_one_tenant_leaves_room_for_another(self) -> None:
+        seats = Seats(3, 2)
+        with ExitStack() as taken:
+            taken.enter_context(seats.taken_by("ada"))
+            taken.enter_context(seats.taken_by("ada"))
+            with pytest.raises(TooManyFollowers):  # as many as one tenant may have
+                taken.enter_context(seats.taken_by("ada"))
+            taken.enter_context(seats.taken_by("ben"))
+            with pytest.raises(TooManyFollowers):  # as many as there are
+                taken.enter_context(seats.taken_by("ben"))
+        with seats.taken_by("ada"), seats.taken_by("ada"):  # all were given back
+            pass
 
     def test_nor_longer_than_the_key_is_valid(self, served: Served, pool: ThreadPoolExecutor) -> None:
         """Whichever process has revoked it; of two tenants, only the one's."""
