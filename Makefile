@@ -7,7 +7,7 @@ COMPOSE ?= docker compose
 # Threads that wait by spinning take the cores from those they wait for: on a busy machine, a render took three times as long.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test lint types bench chaos golden lock init up down
+.PHONY: help setup demo test lint types bench chaos fuzz golden lock init up down
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,6 +37,10 @@ bench: setup ## time, FLOPs and memory per output frame; ARGS="--help" lists the
 
 chaos: setup ## 200 jobs through five minutes of kills and outages; ARGS="--seed 7"
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: export OMP_NUM_THREADS ?= 1
+fuzz: setup ## dub 300 broken media files and count how they end; ARGS="--files 50 --seed 7"
+	$(BIN)/python -m tests.fuzz_media $(ARGS)
 
 golden: setup ## compare with the published model's numbers; GOLDENS=folder
 	$(BIN)/python -m model.parity $(GOLDENS)

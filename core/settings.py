@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     media_max_pixels: int = Field(3840 * 2160 * 2, gt=0, description="Largest picture, in pixels.")
     media_max_frames: int = Field(1_080_000, gt=0, description="Longest video, in frames.")
     media_max_duration_s: float = Field(4 * 3600.0, gt=0, description="Longest video or voice, in seconds.")
+    media_max_fps: int = Field(240, gt=0, description="Most frames of a video in any second; a tenth more is let pass.")
     media_max_streams: int = Field(32, gt=0, description="Most streams (pictures, sound, subtitles, data) of a file.")
     media_max_decoded_bytes: int = Field(
         1_080_000 * 3840 * 2160 * 3 // 2, gt=0, description="Largest video when decoded, counted as 4:2:0, in bytes."

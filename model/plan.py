@@ -158,6 +158,7 @@ class DubOptions:
 class MediaLimits:
     """What is refused before it costs memory or time, and what the process that decodes may cost.
 
+    max_fps: frames in any second, by the times they are shown at; a tenth more is let pass, for clocks of cameras.
     max_decoded_bytes: all pictures of a video as 4:2:0; the default is max_frames of them in 4K.
     decoder_silence_seconds: longest time without a new frame. The others of the decoder are the system's own limits.
     """
@@ -165,6 +166,7 @@ class MediaLimits:
     max_pixels: int = 3840 * 2160 * 2
     max_frames: int = 1_080_000
     max_duration_seconds: float = 4 * 3600.0
+    max_fps: int = 240
     max_streams: int = 32
     max_decoded_bytes: int = 1_080_000 * 3840 * 2160 * 3 // 2
     decoder_memory_bytes: int = 4 * 1024**3

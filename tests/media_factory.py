@@ -1,5 +1,6 @@
 """Makes media files for tests with PyAV: honest ones of every kind, and hostile ones."""
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -223,11 +224,68 @@ def make_dash_manifest(path: Path, target: str) -> Path:
     return path
 
 
+def make_subtitled_avi(path: Path, subtitles: bytes) -> Path:
+    """An AVI whose second stream is a subtitle file within the file (GAB2), which FFmpeg opens with another demuxer."""
+    plain = make_video(path, codec="mpeg4", b_frames=0, color=None, frames=3).read_bytes()
+    text = b"GAB2\0" + struct.pack("<HIHHI", 2, 2, 0, 4, len(subtitles)) + subtitles
+    header = struct.pack("<4s4sIHHIIIIIIIIhhhh", b"txts", b"\0" * 4, 0, 0, 0, 0, 1, 25, 0, 3, 0, 0, 0, 0, 0, 0, 0)
+    stream = _chunk(b"LIST", b"strl" + _chunk(b"strh", header) + _chunk(b"strf", b""))
+    header_list = bytearray(_avi_list(plain, b"hdrl") + stream)
+    streams = header_list.index(b"avih") + 8 + 24
+    header_list[streams : streams + 4] = struct.pack("<I", 2)
+    pictures = b"movi" + _chunk(b"01tx", text) + _avi_list(plain, b"movi")[4:]
+    path.write_bytes(_chunk(b"RIFF", b"AVI " + _chunk(b"LIST", bytes(header_list)) + _chunk(b"LIST", pictures)))
+    return path
+
+
+def make_external_reference(path: Path, whole: Path) -> Path:
+    """An mp4 without pictures: its table says that they lie in `whole`, an mp4 with its index at the end."""
+    content = whole.read_bytes()
+    own = content.index(b"url ", content.index(b"dref")) - 4
+    place = str(whole).encode().replace(b"/", b":") + b"\0"
+    place += b"\0" * (len(place) % 2)
+    alias = bytes(10) + b"\x01/" + bytes(26) + bytes(12) + b"\x01x" + bytes(62) + bytes(16) + struct.pack(">HH", 1, 1)
+    alias += bytes(16) + struct.pack(">HH", 2, len(place)) + place + struct.pack(">HH", 0xFFFF, 0)
+    entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
+    broken = bytearray(content[:own] + entry + content[own + 12 :])
+    for box in (b"dref", b"dinf", b"minf", b"mdia", b"trak", b"moov"):
+        start = broken.index(box) - 4
+        size = int.from_bytes(broken[start : start + 4], "big") + len(entry) - 12
+        broken[start : start + 4] = size.to_bytes(4, "big")
+    pictures, index = broken.index(b"mdat") + 4, broken.index(b"moov") - 4
+    broken[pictures:index] = bytes(index - pictures)
+    path.write_bytes(broken)
+    return path
+
+
+def make_trimmed_video(path: Path, first: int) -> Path:
+    """An mp4 of ten frames whose edit list shows it from frame `first` on."""
+    content = bytearray(make_video(path, frames=10, b_frames=0, gop=1).read_bytes())
+    timescale = content.index(b"mdhd") + 4 + 12
+    ticks = int.from_bytes(content[timescale : timescale + 4], "big") // 25 * first
+    edit = content.index(b"elst") + 4 + 8
+    duration, _ = struct.unpack_from(">Ii", content, edit)
+    struct.pack_into(">Ii", content, edit, duration * (10 - first) // 10, ticks)
+    path.write_bytes(content)
+    return path
+
+
 def cut_short(source: Path, path: Path, fraction: float) -> Path:
     """The first `fraction` of a file's bytes."""
     content = source.read_bytes()
     path.write_bytes(content[: int(len(content) * fraction)])
     return path
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a RIFF file."""
+    return kind + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+
+def _avi_list(content: bytes, kind: bytes) -> bytes:
+    """What a list of a RIFF file holds, its kind first."""
+    start = content.index(kind)
+    return content[start : start + int.from_bytes(content[start - 4 : start], "little")]
 
 
 def _tag(context: av.VideoCodecContext, color: ColorTags) -> None:

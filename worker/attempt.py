@@ -102,6 +102,7 @@ def media_limits(settings: Settings) -> MediaLimits:
         max_pixels=settings.media_max_pixels,
         max_frames=settings.media_max_frames,
         max_duration_seconds=settings.media_max_duration_s,
+        max_fps=settings.media_max_fps,
         max_streams=settings.media_max_streams,
         max_decoded_bytes=settings.media_max_decoded_bytes,
         decoder_memory_bytes=settings.decoder_memory_bytes,

@@ -35,6 +35,9 @@ _TS_DISCONT = 0x0200
 _FALLBACK_FPS = Fraction(25)
 _HIGHEST_FPS = 1000
 
+_FPS_TOLERANCE = 1.1
+"""How many times the allowed frames a second may hold."""
+
 _BYTES_PER_PIXEL = Fraction(3, 2)
 """Of 4:2:0, whatever the video's own format: the limit counts pictures, not their precision."""
 
@@ -91,6 +94,7 @@ class VideoCursor:
         self._check(raw, pts)
         if self._position == len(self._known_pts):
             self._known_pts.append(pts)
+            self._check_density()
         self._position += 1
         return raw
 
@@ -102,6 +106,13 @@ class VideoCursor:
         frames = self._position + 1
         check_length(self._limits, frames, (pts + self._duration(raw)) * self.time_base)
         check_decoded_size(self._limits, frames, raw.width * raw.height)
+
+    def _check_density(self) -> None:
+        """Raise MediaTooLarge when the second before the newest frame holds more frames than may be."""
+        most = max(1, int(self._limits.max_fps * _FPS_TOLERANCE))
+        times = self._known_pts
+        if len(times) > most and (times[-1] - times[-1 - most]) * self.time_base < 1:
+            raise MediaTooLarge(f"The video has more than {self._limits.max_fps} frames in a second.")
 
     def _duration(self, raw: av.VideoFrame) -> int:
         return raw.duration if raw.duration and raw.duration > 0 else self._clock.step

@@ -3,24 +3,29 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
-from model.errors import CorruptMedia, MediaTooLarge, NotMedia
+from model.errors import CorruptMedia, MediaTooLarge, NotMedia, NoVideoFrames
 from model.media.audio import probe_audio
 from model.media.decoding import container
 from model.media.decoding.source import MediaSource
-from model.media.reader import probe_video
+from model.media.reader import VideoReader, probe_video
 from model.plan import MediaLimits
 from tests.media_factory import (
     make_chapters,
     make_concat_script,
     make_dash_manifest,
+    make_external_reference,
     make_hls_playlist,
     make_many_streams,
     make_session_description,
+    make_subtitled_avi,
     make_video,
+    rgb_picture,
 )
 
 LIMITS = MediaLimits()
@@ -85,6 +90,53 @@ def test_files_that_name_addresses_reach_nobody(tmp_path: Path, trap: tuple[str,
 def test_a_session_description_is_not_media(tmp_path: Path, name: str) -> None:
     with pytest.raises(NotMedia):
         probe_video(make_session_description(tmp_path / name), LIMITS)
+
+
+def test_a_playlist_among_the_subtitles_of_an_avi_reaches_nobody(tmp_path: Path, trap: tuple[str, list[bytes]]) -> None:
+    url, visits = trap
+    honest = make_subtitled_avi(tmp_path / "honest.avi", b"1\n00:00:00,000 --> 00:00:01,000\nhello\n\n")
+    with av.open(str(honest)) as container:
+        assert [stream.type for stream in container.streams] == ["video", "subtitle"]
+        assert container.streams[1].codec_context.name == "srt"  # what lies there is opened as a file of its own
+    playlist = make_hls_playlist(tmp_path / "x.m3u8", url).read_bytes()
+
+    frames = list(VideoReader(make_subtitled_avi(tmp_path / "x.avi", playlist)).frames())
+
+    assert len(frames) == 3
+    assert visits == []
+
+
+def test_pictures_that_lie_in_another_file_are_not_fetched_from_there(tmp_path: Path, secret: Path) -> None:
+    pointing = make_external_reference(tmp_path / "x.mp4", secret)
+    willing = {"enable_drefs": "1", "use_absolute_path": "1"}
+    with av.open(str(pointing), options=willing) as opened:
+        assert len(list(opened.decode(video=0))) == 3  # a decoder that is told to follow does
+
+    with pytest.raises((NotMedia, CorruptMedia, NoVideoFrames)):
+        list(VideoReader(pointing).frames())
+
+
+@pytest.mark.parametrize("format", ["png", "mjpeg", "gif", "bmp", "tiff"])
+def test_a_picture_under_the_name_of_a_video_is_not_media(tmp_path: Path, format: str) -> None:
+    """What image2 and its kin read by content."""
+    picture = tmp_path / "x.mp4"
+    codec = av.CodecContext.create(format, "w")
+    codec.width, codec.height, codec.time_base = 64, 48, Fraction(1, 25)
+    codec.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8", "bmp": "bgr24"}.get(format, "rgb24")
+    frame = av.VideoFrame.from_ndarray(rgb_picture(0, 64, 48), format="rgb24").reformat(format=codec.pix_fmt)
+    picture.write_bytes(b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)]))
+
+    with pytest.raises(NotMedia):
+        probe_video(picture, LIMITS)
+
+
+@pytest.mark.parametrize("pattern", ["frame%03d.png", "*.png", "/dev/fd/0", "image2:frame%d.jpg"])
+def test_a_pattern_for_names_of_pictures_is_not_media(tmp_path: Path, pattern: str) -> None:
+    path = tmp_path / "x.mp4"
+    path.write_text(f"{pattern}\n")
+
+    with pytest.raises(NotMedia):
+        probe_video(path, LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
-"""A share of the fuzz run (`python -m tests.fuzz_media`): broken files end in a result or in an error with a code."""
+"""A share of the fuzz run (`make fuzz`): broken files end in a result or in an error with a code."""
 
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from model.errors import MediaError
-from tests.fuzz_media import Fuzzer, fuzz
-from tests.media_mutations import MUTATIONS, mutants
+from tests.fuzz_media import SUCCESS, Dub, Fuzzer, fuzz, table
+from tests.media_mutations import MUTATIONS, Mutant, mutants
 
 SEED = 2026
 FILES = 22
@@ -14,8 +18,9 @@ FILES = 22
 
 
 @pytest.fixture(scope="module")
-def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Fuzzer:
-    return Fuzzer(tmp_path_factory.mktemp("fuzz"))
+def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzer]:
+    with Fuzzer(tmp_path_factory.mktemp("fuzz")) as fuzzer:
+        yield fuzzer
 
 
 @pytest.fixture(scope="module")
@@ -45,25 +50,34 @@ def test_broken_files_end_in_a_result_or_in_an_error_with_a_code(fuzzer: Fuzzer,
     assert len({outcome.code for outcome in outcomes}) > 3
 
 
-def test_an_error_without_a_code_and_a_hang_are_findings(
-    fuzzer: Fuzzer, sources: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mutant = next(mutants(sources, 1, SEED))
+def treacherous(_: Path) -> Dub:
+    """A dub that does what the file says, in the process that the fuzzer watches."""
 
-    def outcome_of(dub: object) -> str:
-        monkeypatch.setattr(fuzzer, "_dub", dub)
-        outcome = fuzzer.try_out(mutant)
-        return outcome.code if outcome.is_finding else "no finding"
+    def dub(video: Path, audio: Path) -> None:
+        match video.read_bytes():
+            case b"bug":
+                raise ValueError("a bug")
+            case b"no class of its own":
+                raise MediaError("no class of its own")
+            case b"crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case b"hang":
+                ctypes.PyDLL(None).sleep(600)  # in C code, with the interpreter's lock
 
-    def fail(error: Exception) -> None:
-        raise error
+    return dub
 
-    def hang() -> None:
-        while True:
-            pass
 
-    monkeypatch.setattr("tests.fuzz_media.HANG_SECONDS", 0.05)
-    assert outcome_of(lambda *_: fail(ValueError("a bug"))) == "internal_error"
-    assert outcome_of(lambda *_: fail(MediaError("no class of its own"))) == "internal_error"
-    assert outcome_of(lambda *_: hang()) == "hang"
-    assert outcome_of(lambda *_: None) == "no finding"
+def test_a_crash_a_hang_and_an_error_without_a_code_are_findings_and_the_run_goes_on(tmp_path: Path) -> None:
+    words = ["fine", "crash", "bug", "hang", "no class of its own", "fine"]
+
+    with Fuzzer(tmp_path, treacherous, hang_seconds=2.0) as fuzzer:
+        outcomes = [
+            fuzzer.try_out(Mutant(number, tmp_path / "clip", "flip bits", word.encode()))
+            for number, word in enumerate(words)
+        ]
+
+    assert [outcome.code for outcome in outcomes] == [
+        SUCCESS, "died", "internal_error", "hang", "internal_error", SUCCESS,
+    ]  # fmt: skip
+    assert [outcome.is_finding for outcome in outcomes] == [False, True, True, True, True, False]
+    assert "| all | 6 | 2 | 2 | 1 | 1 |" in table(outcomes)

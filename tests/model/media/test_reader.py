@@ -16,6 +16,7 @@ from tests.media_factory import (
     make_cover_art_mp3,
     make_picture_bomb,
     make_resolution_change,
+    make_trimmed_video,
     make_video,
     make_voice,
     rgb_picture,
@@ -166,6 +167,50 @@ def test_an_odd_side_makes_444_and_keeps_every_pixel(tmp_path: Path) -> None:
     assert planes.subsampling == 1
 
 
+@pytest.mark.parametrize("alpha", [0, 100, 255])
+def test_transparency_is_let_go_and_the_colours_stay(tmp_path: Path, alpha: int) -> None:
+    rgba = np.dstack([rgb_picture(0, 64, 48), np.full((48, 64), alpha, np.uint8)])
+    path = tmp_path / "alpha.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgba"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba")))
+        container.mux(stream.encode(None))
+    opaque = make_video(tmp_path / "opaque.mov", frames=1, codec="png", pixel_format="rgb24", color=None)
+
+    seen, expected = (next(VideoReader(file).frames()).planes for file in (path, opaque))
+
+    assert all(np.array_equal(getattr(seen, plane), getattr(expected, plane)) for plane in "yuv")
+
+
+def test_a_hdr_clip_keeps_its_curve_in_eight_bits(tmp_path: Path) -> None:
+    pq = ColorTags(range=1, primaries=9, transfer=16, matrix=9)
+    path = make_video(
+        tmp_path / "hdr.mkv", frames=2, codec="libx265", pixel_format="yuv420p10le", color=pq,
+        options={"x265-params": "log-level=none"},
+    )  # fmt: skip
+    with av.open(str(path)) as container:
+        luma = next(container.decode(video=0)).to_ndarray()[:48].astype(np.float32)
+
+    facts = probe_video(path, LIMITS)
+    planes = next(VideoReader(path).frames()).planes
+
+    assert (facts.pixel_format, facts.color, planes.color) == ("yuv420p10le", pq, pq)
+    assert np.abs(planes.y - luma / 4).max() <= 1
+
+
+def test_an_edit_list_that_begins_later_decides_which_frame_is_the_first(tmp_path: Path) -> None:
+    path = make_trimmed_video(tmp_path / "trimmed.mp4", first=4)
+    whole = make_video(tmp_path / "whole.mp4", frames=10, b_frames=0, gop=1)
+
+    shown = list(VideoReader(path).frames())
+    expected = list(VideoReader(whole).frames())[4:]
+
+    assert probe_video(path, LIMITS).frames == 10  # the container's word; a decoding pass knows
+    assert [frame.time_seconds for frame in shown] == pytest.approx([i / 25 for i in range(6)])
+    assert all(np.array_equal(a.planes.y, b.planes.y) for a, b in zip(shown, expected, strict=True))
+
+
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     with pytest.raises(NoVideoStream):
         probe_video(make_voice(tmp_path / "a.wav"), LIMITS)
@@ -270,6 +315,35 @@ def test_too_many_frames_are_refused_by_their_number(tmp_path: Path) -> None:
         probe_video(path, MediaLimits(max_frames=19))
     with pytest.raises(MediaTooLarge):
         list(VideoReader(path, MediaLimits(max_frames=19)).frames())
+
+
+CROWDED = {
+    "told": {"fps": 1000},
+    "told as 25 fps": {"time_base": Fraction(1, 1000), "pts": list(range(300))},
+    "after a quiet start": {
+        "time_base": Fraction(1, 1000),
+        "pts": [1000 * i for i in range(20)] + [*range(20_000, 20_280)],
+    },
+}
+
+
+@pytest.mark.parametrize("kind", list(CROWDED))
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_more_frames_in_a_second_than_any_camera_takes_are_too_large(tmp_path: Path, kind: str, suffix: str) -> None:
+    path = make_video(tmp_path / f"a.{suffix}", frames=300, options={"preset": "ultrafast"}, **CROWDED[kind])
+
+    seen = []
+    with pytest.raises(MediaTooLarge, match="240 frames in a second"):
+        seen.extend(frame.index for frame in VideoReader(path).frames())
+    assert len(seen) < 290
+    assert len(list(VideoReader(path, MediaLimits(max_fps=1000)).frames())) == 300
+
+
+@pytest.mark.parametrize("fps", [120, 240, Fraction(240_000, 1001), 250])
+def test_slow_motion_is_not_too_many_frames(tmp_path: Path, fps: Fraction | int) -> None:
+    path = make_video(tmp_path / "a.mkv", frames=300, fps=fps, options={"preset": "ultrafast"})
+
+    assert len(list(VideoReader(path).frames())) == 300
 
 
 def test_too_long_a_video_is_refused_by_its_duration(tmp_path: Path) -> None:
