@@ -138,6 +138,7 @@ class EmbeddedStack:
         return {
             "HIGHSYNC_STORAGE_URL": (self.data_dir / "storage").as_uri(),
             "HIGHSYNC_SCRATCH_DIR": str(self.data_dir / "scratch"),
+            "HIGHSYNC_FETCH_DENY": f"{LOOPBACK}:{self.port},{LOOPBACK}:{self.worker_metrics_port}",
             "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait take the API's and Redis' time
             **os.environ,
             "HIGHSYNC_PUBLIC_URL": self.url,

@@ -57,6 +57,9 @@ _RESERVED_IPV6 = tuple(
     )
 )
 
+_THIS_MACHINE = IPv4Address("127.0.0.1")
+_NO_SUCH_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
+
 _WEB_PORTS = frozenset({80, 443})
 _FIRST_USER_PORT = 1024
 # Services that understand enough of a stray HTTP request to be harmed by it.
@@ -84,10 +87,18 @@ def embedded_ipv4(address: IPAddress) -> IPAddress:
     return address
 
 
+def _place(address: IPAddress) -> IPAddress:
+    """One address for all that lead to the same place: IPv4 inside IPv6, any loopback, with a zone or without."""
+    real = embedded_ipv4(address)
+    if real.is_loopback or real.is_unspecified:
+        return _THIS_MACHINE
+    return IPv6Address(int(real)) if isinstance(real, IPv6Address) else real
+
+
 def literal_address(host: str) -> IPAddress | None:
     """The address a host name spells out, `localhost` included; None for a name that needs the resolver."""
     if host == "localhost" or host.endswith(".localhost"):
-        return IPv4Address("127.0.0.1")
+        return _THIS_MACHINE
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -98,6 +109,10 @@ def resolve(host: str, port: int) -> list[IPAddress]:
     """Every address of a host, by the system's resolver. OSError (socket.gaierror) if there is none."""
     answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ipaddress.ip_address(answer[4][0]) for answer in answers))
+
+
+class NeighbourUnknown(OSError):
+    """The resolver fails for a host of our own stack, so that nobody can say which addresses are closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +145,7 @@ class Neighbour:
         parts = urlsplit(f"//{text.strip()}")
         if not parts.hostname or parts.path:
             raise ValueError(f"{text!r} is not host or host:port")
-        return cls(parts.hostname, parts.port)
+        return cls(parts.hostname.removesuffix("."), parts.port)
 
     @classmethod
     def from_url(cls, url: str, *, if_private: bool = False) -> Self:
@@ -170,49 +185,64 @@ class FetchPolicy:
         return cls(tuple(allowed), (*denied, *own))
 
     def addresses(self, host: str, port: int) -> list[IPAddress]:
-        """Every address of the host, all of them checked: one bad answer spoils the rest. AddressBlocked, OSError."""
+        """
+        Every address of the host, all of them checked: one bad answer spoils the rest.
+
+        Raises AddressBlocked; OSError when the host has no address; NeighbourUnknown (an OSError).
+        """
+        self._check_name(host, port)
         literal = literal_address(host)
         found = [literal] if literal is not None else self.resolver(host, port)
         for address in found:
-            self._check(address, host, port)
+            self._check_range(address, host, port)
+        closed = self._closed_addresses(port, only_public=all(map(is_public, found)))
+        if not closed.isdisjoint(map(_place, found)):
+            raise AddressBlocked(f"{host} is part of this service.")
         return found
 
     def check_unresolved(self, host: str, port: int) -> None:
         """Refuse what can be refused without asking a resolver, for early answers. AddressBlocked."""
+        self._check_name(host, port)
         literal = literal_address(host)
         if literal is not None:
-            self._check(literal, host, port)
-        elif any(neighbour.has_name(host, port) for neighbour in self.neighbours):
-            raise AddressBlocked(f"{host} is part of this service.")
+            self._check_range(literal, host, port)
         elif not _is_public_port(port) and all(target.port != port for target in self.allow):
             raise AddressBlocked(f"Port {port} is not open to outgoing requests.")
 
-    def _check(self, address: IPAddress, host: str, port: int) -> None:
+    def _check_name(self, host: str, port: int) -> None:
+        if any(neighbour.has_name(host, port) for neighbour in self.neighbours):
+            raise AddressBlocked(f"{host} is part of this service.")
+
+    def _check_range(self, address: IPAddress, host: str, port: int) -> None:
         if is_public(address):
             if not _is_public_port(port):
                 raise AddressBlocked(f"Port {port} is not open to outgoing requests.")
-            neighbours = [neighbour for neighbour in self.neighbours if neighbour.may_be_public]
         elif not self._is_allowed(address, port):
             raise AddressBlocked(f"{host} leads to a private or reserved address.")
-        else:
-            neighbours = list(self.neighbours)
-        if any(embedded_ipv4(address) in self._addresses_of(neighbour, port) for neighbour in neighbours):
-            raise AddressBlocked(f"{host} is part of this service.")
 
     def _is_allowed(self, address: IPAddress, port: int) -> bool:
         real = embedded_ipv4(address)
         return any(port == target.port and real in target.network for target in self.allow)
 
+    def _closed_addresses(self, port: int, *, only_public: bool) -> set[IPAddress]:
+        """Where the neighbours on this port are: one question to the resolver for each. NeighbourUnknown."""
+        neighbours = [neighbour for neighbour in self.neighbours if neighbour.port in (None, port)]
+        if only_public:
+            neighbours = [neighbour for neighbour in neighbours if neighbour.may_be_public]
+        return {_place(address) for neighbour in neighbours for address in self._addresses_of(neighbour, port)}
+
     def _addresses_of(self, neighbour: Neighbour, port: int) -> list[IPAddress]:
-        if neighbour.port not in (None, port):
-            return []
         literal = literal_address(neighbour.host)
         if literal is not None:
             return [literal]
         try:
-            return [embedded_ipv4(address) for address in self.resolver(neighbour.host, port)]
-        except OSError:
-            return []  # not part of this installation
+            return self.resolver(neighbour.host, port)
+        except OSError as error:
+            if isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_NAME:
+                return []  # not part of this installation
+            raise NeighbourUnknown(
+                f"the name service does not tell where the service's own hosts are ({ENV_PREFIX}FETCH_DENY)"
+            ) from error
 
 
 def _is_public_port(port: int) -> bool:

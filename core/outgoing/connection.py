@@ -10,25 +10,34 @@ from typing import Any
 import httpcore
 import httpx
 
-from core.outgoing.addresses import FetchPolicy
+from core.outgoing.addresses import FetchPolicy, NeighbourUnknown
 
 _CONNECT_TIMEOUT_S = 10.0
+_MAX_HEAD_BYTES = 1024**2  # of all that comes before the body: h11 limits one answer's headers, but not the 1xx answers
 
 BASE_HEADERS = (("User-Agent", "HighSync"), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
 EXCHANGE_ERRORS = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
 
 
 class Pace:
-    """Time and speed limits of one exchange, kept at the socket so that handshakes and headers count as well."""
+    """Limits on the time, speed and headers of one exchange, kept at the socket so that all that arrives is counted."""
 
     def __init__(self, timeout_s: float, min_bytes_per_s: int = 0, window_s: float = 30.0) -> None:
         self._deadline = time.monotonic() + timeout_s
         self._window_s = window_s
         self._least_bytes = min_bytes_per_s * window_s
-        self.start_window()
+        self.start_attempt()
 
-    def start_window(self) -> None:
-        """Measure the speed from now on."""
+    def start_attempt(self) -> None:
+        """Measure the speed from now on, and limit what comes before the body."""
+        self._head_bytes_left: int | None = _MAX_HEAD_BYTES
+        self._start_window()
+
+    def start_body(self) -> None:
+        """The headers have come: from now on the size is the caller's business."""
+        self._head_bytes_left = None
+
+    def _start_window(self) -> None:
         self._window_end = time.monotonic() + self._window_s
         self._window_bytes = 0
 
@@ -48,12 +57,16 @@ class Pace:
         if time.monotonic() >= self._window_end:
             if self._window_bytes < self._least_bytes:
                 raise httpcore.ReadTimeout("the other side sends too slowly")
-            self.start_window()
+            self._start_window()
         return min(self.remaining_s(), max(self._window_end - time.monotonic(), 0.001))
 
     def count(self, received: int) -> None:
-        """Note bytes that arrived."""
+        """Note bytes that arrived. ReadError when headers have no end."""
         self._window_bytes += received
+        if self._head_bytes_left is not None:
+            self._head_bytes_left -= received
+            if self._head_bytes_left < 0:
+                raise httpcore.ReadError("its headers have no end")
 
 
 class _PacedStream(httpcore.NetworkStream):
@@ -102,6 +115,8 @@ class _CheckedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         try:
             addresses = self._policy.addresses(host, port)
+        except NeighbourUnknown as error:
+            raise httpcore.ConnectError(str(error)) from error
         except OSError as error:
             raise httpcore.ConnectError("the host name is not known") from error
         failure = httpcore.ConnectError("the host has no address")
@@ -123,10 +138,17 @@ def tls_context() -> ssl.SSLContext:
 @contextmanager
 def connections(policy: FetchPolicy, pace: Pace) -> Iterator[httpcore.ConnectionPool]:
     """A pool for one exchange. Nothing is kept for the next one, so nothing leaks from one job to another."""
-    pace.start_window()
+    pace.start_attempt()
     backend = _CheckedBackend(policy, pace)
     with httpcore.ConnectionPool(ssl_context=tls_context(), network_backend=backend) as pool:
         yield pool
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, for the user. What is no HTTP is not quoted: it may be long, or nobody's business."""
+    if isinstance(error, httpcore.ProtocolError):
+        return "it broke off, or what it says is not HTTP"
+    return str(error)
 
 
 def header(response: httpcore.Response, name: bytes) -> bytes | None:

@@ -14,7 +14,7 @@ import httpcore
 
 from core.errors import DownloadFailed, DownloadNotFound, InputTooLarge, InsufficientScratch
 from core.outgoing.addresses import FetchPolicy
-from core.outgoing.connection import BASE_HEADERS, EXCHANGE_ERRORS, Pace, connections, header
+from core.outgoing.connection import BASE_HEADERS, EXCHANGE_ERRORS, Pace, connections, header, reason
 from core.outgoing.url import OutgoingUrl
 from core.settings import Settings
 from core.sniff import SNIFF_BYTES
@@ -22,6 +22,7 @@ from core.sniff import SNIFF_BYTES
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CLIENT_ERRORS_WORTH_A_RETRY = frozenset({408, 425, 429})
+_STRONG_ETAG = re.compile(rb'"[\x21\x23-\x7e]*"')
 _CONTENT_RANGE = re.compile(rb"bytes (\d{1,19})-\d{1,19}/(\d{1,19})")
 
 OnBytes = Callable[[int, int | None], None]
@@ -105,19 +106,21 @@ class _Transfer:
         self._policy = policy
         self._on_bytes = on_bytes
         self._pace = Pace(limits.timeout_s, limits.min_bytes_per_s, limits.pace_window_s)
-        self._begin(total=None, validator=None)
+        self._begin()
 
-    def _begin(self, total: int | None, validator: bytes | None) -> None:
+    def _start_over(self) -> None:
+        if self._received:
+            self._file.seek(0)
+            self._file.truncate()
+        self._begin()
+
+    def _begin(self) -> None:
         self._received = 0
         self._head = b""
         self._digest = hashlib.sha256()
-        self._total = total
-        self._validator = validator
-
-    def _start_over(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
-        self._begin(total=None, validator=None)
+        self._total: int | None = None
+        self._source: OutgoingUrl | None = None
+        self._etag: bytes | None = None
 
     def run(self, url: OutgoingUrl) -> Downloaded:
         """Try until the file is complete, the attempts are used up or the time is over."""
@@ -129,14 +132,18 @@ class _Transfer:
             except (*EXCHANGE_ERRORS, _Broken) as error:
                 pause_s = self._limits.retry_pause_s * 2 ** (attempt - 1)
                 if attempt == self._limits.attempts or self._pace.left_s() <= pause_s:
-                    raise DownloadFailed(f"{url.host} did not deliver the file: {error}.") from error
+                    raise DownloadFailed(f"{url.host} did not deliver the file: {reason(error)}.") from error
                 time.sleep(pause_s)
         raise AssertionError("a download has at least one attempt")
 
     def _attempt(self, pool: httpcore.ConnectionPool, url: OutgoingUrl) -> str | None:
         """Take the file, or what is missing of it. Returns its content type."""
-        with closing(self._final_response(pool, url)) as response:
-            self._check(response)
+        if not self._received or self._etag is None:
+            self._start_over()
+        source, response = self._final_response(pool, self._source or url)
+        with closing(response):
+            self._pace.start_body()
+            self._check(response, source)
             for chunk in response.iter_stream():
                 self._take(chunk)
         if self._total not in (None, self._received):
@@ -146,27 +153,29 @@ class _Transfer:
         content_type = header(response, b"content-type")
         return content_type.decode("latin-1") if content_type else None
 
-    def _final_response(self, pool: httpcore.ConnectionPool, url: OutgoingUrl) -> httpcore.Response:
+    def _final_response(self, pool: httpcore.ConnectionPool, url: OutgoingUrl) -> tuple[OutgoingUrl, httpcore.Response]:
+        """The answer behind all redirects, and where it is from. A version's mark means nothing at another URL."""
         for _ in range(_MAX_REDIRECTS + 1):
             response = pool.handle_request(url.request("GET", (*BASE_HEADERS, *self._resume_headers())))
             location = header(response, b"location")
             if response.status not in _REDIRECTS or location is None:
-                return response
+                return url, response
             response.close()
+            self._start_over()
             url = url.follow(location)
         raise DownloadFailed(f"More than {_MAX_REDIRECTS} redirects.")
 
     def _resume_headers(self) -> tuple[tuple[str, str], ...]:
-        if not self._received or self._validator is None:
+        if not self._received or self._etag is None:
             return ()
-        return (("Range", f"bytes={self._received}-"), ("If-Range", self._validator.decode("latin-1")))
+        return (("Range", f"bytes={self._received}-"), ("If-Range", self._etag.decode("ascii")))
 
-    def _check(self, response: httpcore.Response) -> None:
+    def _check(self, response: httpcore.Response, source: OutgoingUrl) -> None:
         """Return if the response's body continues or begins the file."""
         status = response.status
         if status >= 500 or status in _CLIENT_ERRORS_WORTH_A_RETRY:
             raise _Broken(f"it answered with status {status}")
-        if status == 416:
+        if 400 <= status < 500 and self._received:  # no such range, or the link to it has expired
             self._start_over()
             raise _Broken("it does not have the rest of the file")
         if 400 <= status < 500:
@@ -176,7 +185,7 @@ class _Transfer:
         if status == 206 and self._received:
             self._check_continuation(response)
         elif status == 200:
-            self._start_file(response)
+            self._start_file(response, source)
         else:
             raise DownloadFailed(f"The server answered with status {status}.")
 
@@ -185,18 +194,22 @@ class _Transfer:
         span = _CONTENT_RANGE.fullmatch(header(response, b"content-range") or b"")
         same_place = span is not None and int(span[1]) == self._received
         same_size = span is not None and self._total in (None, int(span[2]))
-        same_version = _validator(response) in (None, self._validator)
-        if not (same_place and same_size and same_version):
+        same_version = self._etag is not None and _strong_etag(response) == self._etag
+        if span is None or not (same_place and same_size and same_version):
             self._start_over()
             raise _Broken("the file changed on the way")
+        self._expect(int(span[2]))
 
-    def _start_file(self, response: httpcore.Response) -> None:
-        if self._received:
-            self._start_over()
+    def _start_file(self, response: httpcore.Response, source: OutgoingUrl) -> None:
+        self._start_over()
+        self._source, self._etag = source, _strong_etag(response)
         declared = header(response, b"content-length")
-        self._begin(total=int(declared) if declared is not None else None, validator=_validator(response))
-        if self._total is not None:
-            self._check_size(self._total)
+        if declared is not None:
+            self._expect(int(declared))
+
+    def _expect(self, total: int) -> None:
+        self._total = total
+        self._check_size(total)
 
     def _take(self, chunk: bytes) -> None:
         self._check_size(self._received + len(chunk))
@@ -218,9 +231,7 @@ class _Transfer:
             raise InputTooLarge(f"The file is larger than {self._limits.max_bytes} bytes.")
 
 
-def _validator(response: httpcore.Response) -> bytes | None:
-    """What identifies this version of the file byte for byte: a strong ETag, or else the date of its last change."""
+def _strong_etag(response: httpcore.Response) -> bytes | None:
+    """What identifies this version of the file byte for byte. A date does not: a file can change twice in a second."""
     etag = header(response, b"etag")
-    if etag is not None:
-        return None if etag.startswith(b"W/") else etag
-    return header(response, b"last-modified")
+    return etag if etag is not None and _STRONG_ETAG.fullmatch(etag) else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import httpcore
 
 from core.outgoing.addresses import FetchPolicy
-from core.outgoing.connection import BASE_HEADERS, EXCHANGE_ERRORS, Pace, connections, header
+from core.outgoing.connection import BASE_HEADERS, EXCHANGE_ERRORS, Pace, connections, header, reason
 from core.outgoing.url import OutgoingUrl
 
 
@@ -37,7 +37,7 @@ def post_json(
             response = pool.handle_request(request)
             response.close()
     except EXCHANGE_ERRORS as error:
-        raise PostFailed(str(error)) from error
+        raise PostFailed(reason(error)) from error
     return PostAnswer(response.status, _retry_after_s(response))
 
 

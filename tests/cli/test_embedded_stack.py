@@ -12,6 +12,9 @@ import pytest
 from cli.console import EXIT_INTERRUPTED
 from cli.embedded_stack import EmbeddedStack
 from cli.processes import ManagedProcess, StackError
+from core.errors import AddressBlocked
+from core.outgoing import FetchPolicy
+from core.settings import Settings
 from tests.servers import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +83,32 @@ def test_secrets_are_made_once_per_data_folder_and_for_their_owner_only(
     assert secrets.read_text() == first
     assert secrets.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_its_own_ports_are_closed_to_inputs_even_where_loopback_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given the environment of a stack's processes
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("HIGHSYNC_FETCH_DENY", raising=False)
+    stack = EmbeddedStack(tmp_path / "data")
+    with pytest.raises(StackError), stack:
+        pass
+    environment = stack.environment()
+    # When the operator opens loopback on all of its ports, and on another one
+    own, other = (stack.port, stack.redis_port, stack.worker_metrics_port), free_port()
+    settings = Settings(
+        secret_key="x" * 32,
+        redis_url=environment["HIGHSYNC_REDIS_URL"],
+        fetch_allow=",".join(f"127.0.0.0/8:{port}" for port in (*own, other)),
+        fetch_deny=environment["HIGHSYNC_FETCH_DENY"],
+    )
+    policy = FetchPolicy.from_settings(settings)
+    # Then only the other one can be reached
+    assert policy.addresses("127.0.0.1", other)
+    for port in own:
+        with pytest.raises(AddressBlocked):
+            policy.addresses("127.0.0.1", port)
 
 
 @pytest.mark.e2e

@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 import itertools
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -29,10 +30,10 @@ from core.errors import (
     UnsupportedUrl,
 )
 from core.outgoing import FetchLimits, FetchPolicy, PostFailed, check_url, download, post_json
-from core.outgoing.addresses import AllowedTarget, IPAddress, Neighbour, is_public
+from core.outgoing.addresses import AllowedTarget, IPAddress, Neighbour, NeighbourUnknown, is_public
 from core.outgoing.connection import tls_context
 from core.settings import Settings, SettingsError
-from tests.sites import Site, Visit
+from tests.sites import Page, Site, Visit
 
 MOVIE = bytes(range(256)) * 4096  # 1 MiB
 LIMITS = FetchLimits(max_bytes=4 * 1024**2, timeout_s=20, retry_pause_s=0.01)
@@ -48,7 +49,7 @@ class Names:
     def __call__(self, host: str, port: int) -> list[IPAddress]:
         self.questions.append(host)
         if host not in self.answers:
-            raise OSError(f"{host}: unknown")
+            raise socket.gaierror(socket.EAI_NONAME, f"{host}: unknown")
         answers = self.answers[host]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         return [ipaddress.ip_address(address) for address in answer]
@@ -139,6 +140,73 @@ class TestAddresses:
         with pytest.raises(AddressBlocked):
             policy.addresses(host, port)
         assert policy.addresses("172.20.0.9", 8000)
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            *(socket.gaierror(code, "no answer") for code in (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM)),
+            OSError(24, "Too many open files"),
+        ],
+    )
+    def test_a_resolver_that_fails_opens_nothing(self, tmp_path: Path, failure: OSError) -> None:
+        def failing(host: str, port: int) -> list[IPAddress]:
+            raise failure
+
+        policy = FetchPolicy((AllowedTarget.parse("172.16.0.0/12:6379"),), (Neighbour.parse("redis:6379"),), failing)
+        limits = replace(LIMITS, attempts=1)
+
+        with pytest.raises(NeighbourUnknown):
+            policy.addresses("172.20.0.2", 6379)
+        check_url("http://172.20.0.2:6379/", policy)  # nothing is looked up when a job is posted
+        with pytest.raises(DownloadFailed, match="FETCH_DENY") as caught:
+            download("http://172.20.0.2:6379/", tmp_path / "in", limits, policy)
+        assert caught.value.spec.retryable
+        with pytest.raises(PostFailed, match="FETCH_DENY"):
+            post_json("http://172.20.0.2:6379/", b"{}", {}, policy)
+
+    @pytest.mark.parametrize("code", [socket.EAI_NONAME, socket.EAI_NODATA])
+    def test_a_service_that_is_not_installed_closes_nothing(self, code: int) -> None:
+        def unknown(host: str, port: int) -> list[IPAddress]:
+            raise socket.gaierror(code, "unknown")
+
+        policy = FetchPolicy((AllowedTarget.parse("172.16.0.0/12:80"),), (Neighbour.parse("grafana"),), unknown)
+
+        assert policy.addresses("172.20.0.2", 80)
+
+    @pytest.mark.parametrize("host", ["api", "api.example"])
+    def test_a_redirect_to_a_closed_name_is_refused_even_at_a_public_address(self, host: str) -> None:
+        names = Names(api=[["9.9.9.9"]], api_example=[["10.0.0.1"]])
+        policy = FetchPolicy(neighbours=(Neighbour.parse("api"), Neighbour.parse("api.example.")), resolver=names)
+
+        with pytest.raises(AddressBlocked):
+            policy.addresses(host, 8000)
+        assert names.questions == []
+
+    @pytest.mark.parametrize(
+        ("closed", "other_spelling"),
+        [
+            *(("localhost:6379", host) for host in ("127.0.0.1", "127.9.9.9", "0.0.0.0", "::1", "::")),
+            ("[::1]:6379", "127.0.0.1"),
+            ("[::ffff:10.0.0.5]:6379", "10.0.0.5"),
+            ("10.0.0.5:6379", "::ffff:10.0.0.5"),
+            ("linked:6379", "fe80::5"),
+        ],
+    )
+    def test_a_closed_host_is_closed_under_every_address_of_its_own(self, closed: str, other_spelling: str) -> None:
+        everything = tuple(map(AllowedTarget.parse, ("0.0.0.0/0:6379", "[::]/0:6379")))
+        names = Names(linked=[["fe80::5%eth0"]])
+        policy = FetchPolicy(everything, (Neighbour.parse(closed),), names)
+
+        assert policy.addresses("10.0.0.6", 6379)
+        with pytest.raises(AddressBlocked):
+            policy.addresses(other_spelling, 6379)
+
+    def test_a_host_of_many_addresses_costs_one_question_per_neighbour(self) -> None:
+        names = Names(many_example=[[f"9.9.{high}.{low}" for high in range(9) for low in range(99)]])
+        policy = FetchPolicy(neighbours=(Neighbour.parse("redis.example"),), resolver=names)
+
+        assert len(policy.addresses("many.example", 443)) == 9 * 99
+        assert names.questions == ["many.example", "redis.example"]
 
     @pytest.mark.parametrize("host", ["redis.example", "v6.example", "9.9.9.9", "2606:4700::9", "64:ff9b::909:909"])
     def test_a_closed_host_is_closed_at_a_public_address_too(self, host: str) -> None:
@@ -495,6 +563,45 @@ class TestHostileServers:
 
         assert time.monotonic() - started < 5
 
+    def test_answers_before_the_answer_have_an_end(self, site: Site, tmp_path: Path) -> None:
+        def hesitate(visit: Visit) -> None:
+            while True:
+                visit.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 1000)
+
+        site.pages["/movie.mp4"] = hesitate
+
+        with pytest.raises(DownloadFailed, match="headers have no end"):
+            download(site.url("/movie.mp4"), tmp_path / "in", replace(LIMITS, attempts=1), open_to(site))
+
+    def test_a_large_body_is_no_endless_header(self, site: Site, tmp_path: Path) -> None:
+        site.pages["/movie.mp4"] = lambda visit: visit.reply(200, MOVIE * 3)
+
+        assert download(site.url("/movie.mp4"), tmp_path / "in", LIMITS, open_to(site)).bytes == 3 * len(MOVIE)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            *(b"-ERR unknown secret 'GET'\r\n" * 2, b"secret" * 10_000, b"", b"HTTP/1.1 200 OK\r\nsecret\r\n\r\n"),
+            *(b"HTTP/1.1 099 No\r\n\r\n", b"HTTP/1.1 101 Switch\r\n\r\nsecret", b"HTTP/1.1 302 No\r\n\r\n"),
+            *(b"HTTP/1.1 302 No\r\nLocation: \xff\r\n\r\n", b"HTTP/1.1 302 No\r\nLocation: http://[\r\n\r\n"),
+            *(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",),
+            *(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",),
+            *(b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",),
+            *(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",),
+            *(b'HTTP/1.1 200 OK\r\nETag: "\xe9"\r\nContent-Length: 9\r\n\r\nhalf',),
+        ],
+    )
+    def test_an_answer_that_is_no_http_is_a_failure_and_not_quoted(
+        self, site: Site, tmp_path: Path, answer: bytes
+    ) -> None:
+        site.pages["/movie.mp4"] = lambda visit: visit.wfile.write(answer) and None
+
+        with pytest.raises((DownloadFailed, UnsupportedUrl)) as caught:
+            download(site.url("/movie.mp4"), tmp_path / "in", LIMITS, open_to(site))
+
+        assert "secret" not in caught.value.message
+        assert len(caught.value.message) < 200
+
     def test_the_whole_download_has_a_time_limit(self, site: Site, tmp_path: Path) -> None:
         site.pages["/movie.mp4"] = lambda visit: time.sleep(2)
         limits = FetchLimits(max_bytes=2000, timeout_s=0.2)
@@ -585,13 +692,135 @@ class TestResume:
     def test_a_wrong_range_is_not_believed(self, site: Site, tmp_path: Path, span: str) -> None:
         def wrong(visit: Visit) -> None:
             if "Range" in visit.headers:
-                visit.reply(206, b"0123456789", Content_Range=span)
+                visit.reply(206, b"0123456789", ETag='"v1"', Content_Range=span)
             else:
                 visit.reply(200, MOVIE)
 
         self.breaks_once(site, wrong)
 
         assert self.fetch(site, tmp_path) == MOVIE
+
+    def chunked_at_first(self, site: Site, second: Page) -> None:
+        """The first transfer does not tell its length, and breaks in the middle."""
+        visits = itertools.count()
+
+        def page(visit: Visit) -> None:
+            if next(visits) == 0:
+                visit.start({"Transfer-Encoding": "chunked", "ETag": '"v1"'})
+                visit.wfile.write(b"%x\r\n" % self.HALF + MOVIE[: self.HALF] + b"\r\n")
+            else:
+                second(visit)
+
+        site.pages["/movie.mp4"] = page
+
+    def test_a_rest_that_is_cut_short_is_not_the_end(self, site: Site, tmp_path: Path) -> None:
+        cuts = itertools.chain([5], itertools.repeat(None))
+
+        def some(visit: Visit) -> None:
+            first = int(visit.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            span = f"bytes {first}-{len(MOVIE) - 1}/{len(MOVIE)}"
+            visit.reply(206, MOVIE[first:][: next(cuts)], ETag='"v1"', Content_Range=span)
+
+        self.chunked_at_first(site, some)
+
+        assert self.fetch(site, tmp_path) == MOVIE
+        assert [visit[2].get("Range") for visit in site.visits] == [
+            None,
+            f"bytes={self.HALF}-",
+            f"bytes={self.HALF + 5}-",
+        ]
+
+    def test_a_rest_that_is_larger_than_allowed_is_refused_unread(self, site: Site, tmp_path: Path) -> None:
+        def huge(visit: Visit) -> None:
+            visit.reply(206, b"x", ETag='"v1"', Content_Range=f"bytes {self.HALF}-{10**12 - 1}/{10**12}")
+
+        self.chunked_at_first(site, huge)
+
+        with pytest.raises(InputTooLarge):
+            self.fetch(site, tmp_path)
+        assert len(site.visits) == 2
+
+    def test_a_date_is_no_mark_of_a_version(self, site: Site, tmp_path: Path) -> None:
+        """A file can be replaced by another of its size within the second that a date can tell."""
+        date, changed, visits = "Sat, 28 Nov 2026 10:00:00 GMT", MOVIE[::-1], itertools.count()
+
+        def page(visit: Visit) -> None:
+            if next(visits) == 0:
+                visit.reply(200, MOVIE[: self.HALF], Last_Modified=date, Content_Length=str(len(MOVIE)))
+            elif "Range" in visit.headers:
+                span = f"bytes {self.HALF}-{len(MOVIE) - 1}/{len(MOVIE)}"
+                visit.reply(206, changed[self.HALF :], Last_Modified=date, Content_Range=span)
+            else:
+                visit.reply(200, changed, Last_Modified=date)
+
+        site.pages["/movie.mp4"] = page
+
+        assert self.fetch(site, tmp_path) == changed
+        assert "If-Range" not in site.visits[1][2]
+
+    @pytest.mark.parametrize("etag", [None, 'W/"v1"', "v1", '"v2"'])
+    def test_a_rest_without_the_mark_of_its_version_is_not_taken(
+        self, site: Site, tmp_path: Path, etag: str | None
+    ) -> None:
+        changed = MOVIE[::-1]
+
+        def unmarked(visit: Visit) -> None:
+            if "Range" not in visit.headers:
+                visit.reply(200, changed)
+                return
+            span = f"bytes {self.HALF}-{len(MOVIE) - 1}/{len(MOVIE)}"
+            marks = {} if etag is None else {"ETag": etag}
+            visit.reply(206, changed[self.HALF :], Content_Range=span, **marks)
+
+        self.breaks_once(site, unmarked)
+
+        assert self.fetch(site, tmp_path) == changed
+
+    def test_a_rest_that_nobody_asked_for_is_not_taken(self, site: Site, tmp_path: Path) -> None:
+        self.breaks_once(site, self.rest_unasked, etag='W/"v1"')
+
+        with pytest.raises(DownloadFailed, match="206"):
+            self.fetch(site, tmp_path)
+
+    def rest_unasked(self, visit: Visit) -> None:
+        span = f"bytes {self.HALF}-{len(MOVIE) - 1}/{len(MOVIE)}"
+        visit.reply(206, MOVIE[self.HALF :], Content_Range=span)
+
+    @pytest.mark.parametrize("etag", ["v1", '"\xe9"', '"a b"', '"', '"v1" "v2"'])
+    def test_a_mark_that_is_not_one_is_not_sent_back(self, site: Site, tmp_path: Path, etag: str) -> None:
+        self.breaks_once(site, lambda visit: visit.reply(200, MOVIE), etag=etag)
+
+        assert self.fetch(site, tmp_path) == MOVIE
+        assert "If-Range" not in site.visits[1][2]
+
+    def test_the_rest_comes_from_where_the_beginning_came_from(self, site: Site, tmp_path: Path) -> None:
+        """Two mirrors may use the same mark for files that are not the same."""
+        mirrors = itertools.count(1)
+        site.pages["/start"] = lambda visit: visit.reply(302, Location=f"/mirror{next(mirrors)}?key=1")
+        self.breaks_once(site, self.rest)
+        site.pages["/mirror1"] = site.pages.pop("/movie.mp4")
+        site.pages["/mirror2"] = lambda visit: visit.reply(500)
+
+        download(site.url("/start"), tmp_path / "in", LIMITS, open_to(site))
+
+        assert (tmp_path / "in").read_bytes() == MOVIE
+        assert [visit[1] for visit in site.visits] == ["/start", "/mirror1?key=1", "/mirror1?key=1"]
+        assert "Range" in site.visits[2][2]
+
+    @pytest.mark.parametrize("then", ["expired", "moved"])
+    def test_a_source_that_has_gone_is_looked_for_anew(self, site: Site, tmp_path: Path, then: str) -> None:
+        mirrors = itertools.count(1)
+        site.pages["/start"] = lambda visit: visit.reply(302, Location=f"/mirror{next(mirrors)}")
+        self.breaks_once(
+            site, lambda visit: visit.reply(403) if then == "expired" else visit.reply(302, Location="/mirror2")
+        )
+        site.pages["/mirror1"] = site.pages.pop("/movie.mp4")
+        site.pages["/mirror2"] = lambda visit: visit.reply(200, MOVIE[::-1], ETag='"v1"')
+
+        download(site.url("/start"), tmp_path / "in", LIMITS, open_to(site))
+
+        assert (tmp_path / "in").read_bytes() == MOVIE[::-1]
+        assert "Range" not in site.visits[-1][2]
 
     def test_a_range_nobody_asked_for_is_refused(self, site: Site, tmp_path: Path) -> None:
         site.pages["/movie.mp4"] = lambda visit: visit.reply(206, b"x", Content_Range="bytes 5-5/10")

@@ -37,6 +37,7 @@ def settings(redis_server: RedisServer, site: Site, tmp_path: Path) -> Settings:
         redis_url=redis_server.url,
         storage_url=(tmp_path / "storage").as_uri(),
         fetch_allow=f"127.0.0.1/32:{site.port}",
+        fetch_deny="",
         webhook_secret=SECRET,
         reconcile_interval_s=0.1,
     )
