@@ -20,7 +20,7 @@ demo: setup ## dub a sample clip through the API; leaves out/dubbed.mp4
 
 # One test process keeps one core busy: more threads would only wait for each other.
 test: export OMP_NUM_THREADS ?= 1
-test: lint types ## everything that CI checks: lint, types, layers, unit and end-to-end tests
+test: lint types ## lint, types, layers, unit and end-to-end tests; CI (.ci/run) runs this, then the goldens and the demo
 	$(BIN)/pytest -m "not e2e and not gpu"
 	$(BIN)/pytest -m "e2e and not gpu"
 

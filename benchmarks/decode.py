@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import av
@@ -68,7 +68,7 @@ def to_rgb(frame: Frame) -> None:
 
 
 def frames_per_second(
-    decoded: Callable[[Path], "contextmanager[Iterator[Frame]]"], path: Path, use: Callable[[Frame], None]
+    decoded: Callable[[Path], AbstractContextManager[Iterator[Frame]]], path: Path, use: Callable[[Frame], None]
 ) -> float:
     """Of one pass over the clip, start of the decoder included."""
     started, frames = time.perf_counter(), 0

@@ -3,6 +3,7 @@ The pages of `docs/` that follow from the code: `python -m core.docs` writes the
 
     configuration.md    every setting
     errors.md           every error code
+    metrics.md          every metric of ours
 """
 
 import sys
@@ -10,11 +11,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from core.errors import CATALOGUE
+from core.job_store import MemoryJobStore
+from core.metrics import SERVICE_METRICS, WORKER_METRICS, QueueCollector
 from core.settings import ENV_PREFIX, Settings
+from core.webhooks import BacklogCollector, MemoryOutbox
 
 _NOTICE = "<!-- Written by `python -m core.docs`; change the code instead. -->"
 
@@ -46,13 +52,47 @@ def errors_page() -> str:
     return _page("Errors", intro, _table(("Code", "HTTP status", "Meaning", "What to do", "Retry"), rows))
 
 
-PAGES = {"configuration.md": configuration_page, "errors.md": errors_page}
+def metrics_page() -> str:
+    """`docs/metrics.md`: the metrics of the API, then those that only a worker has, in the order of core.metrics."""
+    rows = [
+        _metric_row(described, metric._labelnames, _exporters(metric))
+        for metric in dict.fromkeys((*SERVICE_METRICS, *WORKER_METRICS))
+        for described in metric.describe()
+    ]
+    store = MemoryJobStore()
+    asked = (*QueueCollector(store).collect(), *BacklogCollector(MemoryOutbox(store)).collect())
+    rows += [_metric_row(family, _labels_seen(family), "API") for family in asked]
+    intro = (
+        "What `GET /metrics` of the API and of a worker shows, for Prometheus. A counter's name ends in `_total`; a "
+        "histogram is exported as `_bucket`, `_sum` and `_count`. Labels are bounded: never a job, a URL or a tenant. "
+        "*From* says which process shows it; gauges about the queue and the webhooks are absent while Redis is away. "
+        "The API also counts and times its requests by route: `http_requests_total` and its kin, of "
+        "prometheus-fastapi-instrumentator."
+    )
+    return _page("Metrics", intro, _table(("Metric", "Type", "Labels", "From", "Meaning"), rows))
+
+
+PAGES = {"configuration.md": configuration_page, "errors.md": errors_page, "metrics.md": metrics_page}
 
 
 def main(folder: Path) -> None:
     """Write every page into the folder."""
     for name, page in PAGES.items():
         (folder / name).write_text(page(), encoding="utf-8")
+
+
+def _metric_row(metric: Metric, labels: Iterable[str], exporters: str) -> tuple[str, ...]:
+    name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+    return f"`{name}`", metric.type, ", ".join(f"`{label}`" for label in labels), exporters, metric.documentation
+
+
+def _exporters(metric: MetricWrapperBase) -> str:
+    processes = {"API": SERVICE_METRICS, "worker": WORKER_METRICS}
+    return ", ".join(process for process, shown in processes.items() if metric in shown)
+
+
+def _labels_seen(family: Metric) -> list[str]:
+    return sorted({label for sample in family.samples for label in sample.labels})
 
 
 def _default(field: FieldInfo) -> str:

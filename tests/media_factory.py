@@ -71,11 +71,7 @@ def make_video(
         container.start_encoding()
         for index in range(frames):
             rgb = pictures[index] if pictures is not None else rgb_picture(index, width, height)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(
-                format=pixel_format,
-                dst_colorspace="ITU709",
-                dst_color_range="JPEG" if "yuvj" in pixel_format else "MPEG",
-            )
+            frame = _video_frame(rgb, pixel_format)
             frame.pts = index if pts is None else pts[index]
             frame.time_base = time_base
             container.mux(stream.encode(frame))
@@ -286,6 +282,15 @@ def _avi_list(content: bytes, kind: bytes) -> bytes:
     """What a list of a RIFF file holds, its kind first."""
     start = content.index(kind)
     return content[start : start + int.from_bytes(content[start - 4 : start], "little")]
+
+
+def _video_frame(rgb: np.ndarray, pixel_format: str) -> av.VideoFrame:
+    """An RGB picture (H, W, 3) uint8 as BT.709 in the encoder's format."""
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(
+        format=pixel_format,
+        dst_colorspace="ITU709",
+        dst_color_range="JPEG" if "yuvj" in pixel_format else "MPEG",
+    )
 
 
 def _tag(context: av.VideoCodecContext, color: ColorTags) -> None:

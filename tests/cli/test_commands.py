@@ -1,6 +1,7 @@
 """The `highsync` command, as its user meets it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,6 @@ from typer.testing import CliRunner, Result
 from cli.main import AudioCodecName, GeometryName, SyncModeName, VideoCodecName, app
 from model.media.reader import VideoReader, probe_video
 from model.plan import AudioCodec, Geometry, MediaLimits, SyncMode, VideoCodec
-from tests.e2e.house import portrait_clip, voice
 from tests.media_factory import make_video
 from tests.servers import RedisServer
 
@@ -22,16 +22,6 @@ QUICK = ["--steps", "1", "--guidance", "1"]
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return portrait_clip(tmp_path_factory.mktemp("clip") / "a clip.mp4", 12)
-
-
-@pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return voice(tmp_path_factory.mktemp("voice") / "line.wav", 0.48)
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +40,22 @@ def test_dub_writes_the_file_and_says_what_it_is(clip: Path, line: Path, tmp_pat
     out = tmp_path / "out.mp4"
     result = run("dub", clip, line, out, *QUICK)
     assert result.exit_code == 0, result.output
-    assert sum(1 for _ in VideoReader(out).frames()) == 12
-    assert "384x384, 12 frames" in result.stdout
+    assert sum(1 for _ in VideoReader(out).frames()) == 16
+    assert "384x384, 16 frames" in result.stdout
     assert "untrained" in result.stdout
+
+
+def test_dub_shows_each_stage_and_how_much_of_it_is_done(
+    clip: Path, line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal, where the bar is drawn again and again
+    result = run("dub", clip, line, tmp_path / "out.mp4", *QUICK)
+    assert result.exit_code == 0, result.output
+    drawn = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text) for text in re.split(r"[\r\n]", result.stderr)]
+    bars = [text.split() for text in drawn if re.search(r"\d+%", text)]
+    assert "denoise" in {bar[0] for bar in bars}
+    assert bars[-1][0] == "encode_media"
+    assert "100%" in bars[-1]
 
 
 def test_dub_of_a_video_without_a_face_is_one_line_with_its_code(landscape: Path, line: Path, tmp_path: Path) -> None:
@@ -111,7 +114,7 @@ def test_dub_of_segments_leaves_the_rest(clip: Path, line: Path, tmp_path: Path)
     out = tmp_path / "out.mp4"
     result = run("dub", clip, line, out, *QUICK, "--segment", "0-0.12", "--segment", f"0.2-0.28={line}")
     assert result.exit_code == 0, result.output
-    assert "12 frames, 0.48 s; 5 synced, 7 passed through" in " ".join(result.stdout.split())
+    assert "16 frames, 0.64 s; 5 synced, 11 passed through" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("segment", ["0.4-0.2", "abc", "0-0.2=/nowhere.wav", "-1-2"])
@@ -124,10 +127,10 @@ def test_probe_as_json_tells_facts_shots_and_faces(clip: Path) -> None:
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert (report["video"]["width"], report["video"]["height"], report["video"]["fps"]) == (384, 384, "25")
-    assert (report["frames"], report["frames_with_face"]) == (12, 12)
-    assert [(face["id"], face["frames"]) for face in report["faces"]] == [("s0f0", 12)]
+    assert (report["frames"], report["frames_with_face"]) == (16, 16)
+    assert [(face["id"], face["frames"]) for face in report["faces"]] == [("s0f0", 16)]
     (shot,) = report["shots"]
-    assert (shot["first"], shot["stop"]) == (0, 12)
+    assert (shot["first"], shot["stop"]) == (0, 16)
     x0, y0, x1, y1 = shot["face_box"]
     assert 0 <= x0 < x1 <= 384
     assert 0 <= y0 < y1 <= 384
@@ -136,7 +139,7 @@ def test_probe_as_json_tells_facts_shots_and_faces(clip: Path) -> None:
 def test_probe_as_a_table_names_the_same(clip: Path) -> None:
     result = run("probe", clip)
     assert result.exit_code == 0, result.output
-    for text in ("384", "h264", "0..11", "s0f0", "12 of 12"):
+    for text in ("384", "h264", "0..15", "s0f0", "16 of 16"):
         assert text in result.stdout
 
 

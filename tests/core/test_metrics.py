@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from core import metrics
+from core.docs import PAGES
 from core.errors import ErrorCode, QueueUnavailable
 from core.job_store import MemoryJobStore, QueueStats
 from core.jobs import JobFailure, JobStatus
@@ -48,6 +49,14 @@ def test_names_and_labels_follow_the_rules(make: object) -> None:
 def test_every_metric_belongs_to_a_process() -> None:
     defined = {item for item in vars(metrics).values() if isinstance(item, MetricWrapperBase)}
     assert defined == {*metrics.SERVICE_METRICS, *metrics.WORKER_METRICS}
+
+
+def test_every_metric_is_on_its_page() -> None:
+    page = PAGES["metrics.md"]()
+    for registry in (service_registry(MemoryJobStore()), worker_registry()):
+        for metric in registry.collect():
+            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            assert f"| `{name}` | {metric.type} |" in page
 
 
 def test_the_api_says_nothing_in_a_workers_name() -> None:

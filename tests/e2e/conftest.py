@@ -38,7 +38,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Stu
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """16 frames with a face."""
-    return portrait_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", 16)
+    return portrait_clip(tmp_path_factory.mktemp("clip") / "a clip.mp4", 16)
 
 
 @pytest.fixture(scope="session")

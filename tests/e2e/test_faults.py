@@ -1,4 +1,4 @@
-"""The real networks through a deploy; other faults meet a stub in their place, in test_worker_faults."""
+"""The real networks through a deploy and a kill; other faults meet a stub in their place, in test_worker_faults."""
 
 from pathlib import Path
 
@@ -32,5 +32,13 @@ def check_finished_once(studio: Studio, job_id: str) -> None:
 def test_a_worker_told_to_stop_hands_its_job_to_the_next(studio: Studio, long_job: str) -> None:
     studio.stack.worker.stop(grace_s=30)
     assert studio.client.job(long_job).status == "queued"
+    studio.replace_worker()
+    check_finished_once(studio, long_job)
+
+
+def test_a_worker_killed_while_it_renders_leaves_the_rest_to_the_next(studio: Studio, long_job: str) -> None:
+    studio.wait_for_stage(long_job, "denoise")
+    studio.stack.worker.kill()
+    assert studio.client.job(long_job).status == "running"
     studio.replace_worker()
     check_finished_once(studio, long_job)

@@ -1,5 +1,6 @@
 """The main job, from POST to file, over real servers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,13 @@ from typer.testing import CliRunner
 from cli.embedded_stack import EmbeddedStack
 from cli.main import app
 from client import HighSync, Job, NotAllowed
+from model.audio.log_mel import SAMPLE_RATE_HZ
+from model.media.audio import read_audio_mono_16k
 from model.media.reader import VideoReader, probe_video
 from model.plan import MediaLimits
+from model.progress import Stage
 from tests.e2e.house import FAULT_TOLERANT, QUICK, Studio, failure_of
+from tests.media_factory import make_voice
 from tests.servers import MotoServer
 from tests.sites import Site, Visit
 
@@ -57,10 +62,9 @@ def test_a_segment_with_a_voice_of_its_own(studio: Studio, clip: Path, line: Pat
     assert job.preflight.frames_to_render == 8
 
 
-def test_by_upload_and_by_url_with_s3(
-    moto_server: MotoServer, site: Site, clip: Path, line: Path, tmp_path: Path
-) -> None:
-    # Given a stack whose storage is S3
+@pytest.fixture(scope="module")
+def s3_studio(moto_server: MotoServer, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A stack whose storage is S3, and which wants API keys."""
     settings = FAULT_TOLERANT | {
         "HIGHSYNC_STORAGE_URL": "s3://e2e-jobs/studio",
         "HIGHSYNC_S3_ENDPOINT": moto_server.url,
@@ -68,20 +72,44 @@ def test_by_upload_and_by_url_with_s3(
         "HIGHSYNC_S3_SECRET_KEY": "test",
         "HIGHSYNC_FETCH_ALLOW": f"127.0.0.1/32:{site.port}",
     }
-    with EmbeddedStack(tmp_path / "stack", settings=settings) as stack:
-        # And which wants API keys
+    with EmbeddedStack(tmp_path_factory.mktemp("s3") / "stack", settings=settings) as stack:
         made = CliRunner().invoke(app, ["keys", "create", "studio-a", "--data", str(stack.data_dir)])
-        with pytest.raises(NotAllowed), HighSync(stack.url) as stranger:
-            stranger.upload(clip)
-        client = HighSync(stack.url, made.stdout.strip())
-        studio = Studio(stack, client)
-        # When one input is uploaded straight to S3 and the other fetched
-        job = studio.dub(client.upload(clip), serve(site, "/s3-line.wav", line))
-        # Then the result is downloaded straight from S3
-        check_result(client, job, tmp_path)
-        assert job.result is not None
-        assert job.result.url.startswith(moto_server.url)
-        client.close()
+        with HighSync(stack.url, made.stdout.strip()) as client:
+            yield Studio(stack, client)
+
+
+def test_by_upload_and_by_url_with_s3(
+    s3_studio: Studio, moto_server: MotoServer, site: Site, clip: Path, line: Path, tmp_path: Path
+) -> None:
+    # Given a stack whose storage is S3, which lets no stranger in
+    with pytest.raises(NotAllowed), HighSync(s3_studio.stack.url) as stranger:
+        stranger.upload(clip)
+    # When the video is uploaded straight to S3 and the voice fetched
+    job = s3_studio.dub(s3_studio.client.upload(clip), serve(site, "/s3-line.wav", line))
+    # Then the result is downloaded straight from S3
+    check_result(s3_studio.client, job, tmp_path)
+    assert job.result is not None
+    assert job.result.url.startswith(moto_server.url)
+
+
+def test_a_real_clip_by_url_and_its_voice_by_upload_with_s3(
+    s3_studio: Studio, moto_server: MotoServer, site: Site, real_media_dir: Path, tmp_path: Path
+) -> None:
+    # Given a real clip (HEVC, 1080x1920), and the first two seconds of a real voice
+    samples = read_audio_mono_16k(real_media_dir / "voice.wav")[: 2 * SAMPLE_RATE_HZ]
+    voice = make_voice(tmp_path / "voice.wav", samples=samples[None])
+    # When the video is fetched and the voice uploaded straight to S3
+    url = serve(site, "/real.mp4", real_media_dir / "speaker.mp4")
+    job = s3_studio.dub(url, s3_studio.client.upload(voice))
+    # Then two seconds of it come back from S3, every frame dubbed
+    assert job.result is not None, job.error
+    assert (job.result.width, job.result.height, job.result.frames, job.result.fps) == (1080, 1920, 50, 25.0)
+    assert job.preflight is not None
+    assert job.preflight.frames_to_render == 50
+    assert job.result.url.startswith(moto_server.url)
+    path = s3_studio.client.download(job.id, tmp_path / "dubbed.mp4")
+    assert path.stat().st_size == job.result.bytes
+    assert sum(1 for _ in VideoReader(path).frames()) == 50
 
 
 def test_a_running_job_is_canceled_and_the_next_one_runs(
@@ -100,8 +128,12 @@ def test_the_worker_shows_its_numbers(studio: Studio, clip: Path, line: Path) ->
 
     studio.dub(studio.client.upload(clip), studio.client.upload(line))
     text = httpx.get(f"http://127.0.0.1:{studio.stack.worker_metrics_port}/metrics", trust_env=False).text
-    for name in ("highsync_stage_duration_seconds", "highsync_frames_total", "highsync_realtime_factor"):
-        assert name in text
+    shown = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+    assert shown["highsync_realtime_factor_count"] >= 1
+    assert shown["highsync_realtime_factor_sum"] > 0
+    assert shown['highsync_frames_total{result="synced"}'] >= 16
+    for stage in Stage:
+        assert shown[f'highsync_stage_duration_seconds_count{{stage="{stage}"}}'] >= 1
 
 
 def _moved(visit: Visit) -> None:

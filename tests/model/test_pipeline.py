@@ -1,38 +1,42 @@
 """A dub from files to file, with the real networks at a tiny size."""
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from model.errors import NoFaceFound
 from model.faces.detector import Detection
-from model.media.reader import VideoReader
+from model.media.reader import VideoReader, probe_video
 from model.media.segment_file import SegmentWriter, read_segment
 from model.pipeline import Pipeline, segment_seed
-from model.plan import DubOptions, DubPlan, MediaLimits, Segment, SyncMode, plan_from_json, plan_to_json
+from model.plan import (
+    ColorTags,
+    DubOptions,
+    DubPlan,
+    MediaLimits,
+    Output,
+    Segment,
+    SyncMode,
+    plan_from_json,
+    plan_to_json,
+)
 from model.progress import Stage, StageProgress
 from model.weights import load_model
 from tests.media_factory import make_video, make_voice
+from tests.mouths import planes, untouched
+from tests.synthetic_faces import SteadyDetector
 
 LIMITS = MediaLimits()
 QUICK = DubOptions(num_inference_steps=1, guidance_scale=1.0)
+LOSSLESS = replace(QUICK, output=Output(quality=0))
+"""The encode loses nothing, so that what comes out can be compared sample by sample."""
+
 FACE = Detection(x=100.0, y=60.0, w=80.0, h=96.0, confidence=0.9)
-
-
-class SteadyDetector:
-    """Sees the same face in every picture, or in none."""
-
-    stride = 1
-
-    def __init__(self, *faces: Detection) -> None:
-        self._faces = list(faces)
-
-    def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Detection]:
-        return self._faces
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,77 @@ def test_a_dub_keeps_size_and_times_and_changes_the_mouth_only(
     assert inside.mean() > 5
     assert outside.max() <= 12
     assert outside.mean() < 1
+
+
+BT2020 = ColorTags(range=1, primaries=9, transfer=16, matrix=9)
+
+SOURCES: dict[str, tuple[str, dict[str, Any]]] = {
+    "29.97 fps": ("mp4", {"fps": Fraction(30_000, 1001)}),
+    "30 fps": ("mkv", {"fps": 30, "color": ColorTags(range=1, primaries=6, transfer=6, matrix=6)}),
+    "50 fps": ("mov", {"fps": 50}),
+    "variable rate": ("mp4", {"time_base": Fraction(1, 1000), "pts": [0, 40, 90, 100, 180, 275]}),
+    "rotated": ("mp4", {"width": 240, "height": 320, "rotation": 90}),
+    "odd size": ("mkv", {"width": 321, "height": 241, "codec": "ffv1"}),
+    "VP9": ("webm", {"codec": "libvpx-vp9"}),
+    "AV1": ("mp4", {"codec": "libsvtav1", "options": {"preset": "12", "svtav1-params": "lp=1"}}),
+    "ProRes": ("mov", {"codec": "prores_ks", "pixel_format": "yuv422p10le"}),
+    "HEVC": ("mp4", {"codec": "libx265", "color": BT2020, "options": {"x265-params": "log-level=none"}}),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_any_source_keeps_times_size_colours_and_all_but_the_mouth(
+    pipeline: Pipeline, kind: str, voice: Path, tmp_path: Path
+) -> None:
+    # Given a source of six frames
+    suffix, details = SOURCES[kind]
+    video = make_video(tmp_path / f"source.{suffix}", **({"width": 320, "height": 240, "frames": 6} | details))
+    # When it is dubbed
+    report = pipeline.dub(video, voice, tmp_path / "out.mp4", LOSSLESS)
+    # Then it has the source's times, colours and upright size, and outside the mouth the source's samples
+    facts = probe_video(tmp_path / "out.mp4", LIMITS)
+    upright = (321, 241) if kind == "odd size" else (320, 240)
+    assert report.frames_synced == 6
+    assert (facts.width, facts.height, facts.rotation_degrees) == (*upright, 0)
+    assert facts.color == details.get("color", probe_video(video, LIMITS).color)
+    assert times(tmp_path / "out.mp4") == times(video)
+    check_only_the_mouth_differs(pipeline.analyse(video, voice, LOSSLESS, LIMITS), tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [(SyncMode.LOOP, (*range(6), *range(6), *range(2))), (SyncMode.HOLD, (*range(6), *[5] * 8))],
+)
+def test_a_video_under_a_longer_voice_is_dubbed_to_its_end(
+    pipeline: Pipeline, voice: Path, tmp_path: Path, mode: SyncMode, shown: tuple[int, ...]
+) -> None:
+    # Given six frames under a voice as long as 14
+    options = replace(LOSSLESS, sync_mode=mode)
+    video = make_video(tmp_path / "source.mp4", width=320, height=240, frames=6)
+    # When they are dubbed
+    report = pipeline.dub(video, voice, tmp_path / "out.mp4", options)
+    # Then 14 frames come out, 40 ms each: the source's own outside the mouth, in the mode's order
+    plan = pipeline.analyse(video, voice, options, LIMITS)
+    assert plan.source_frames == shown
+    assert (report.frames_synced, report.frames_passed_through) == (14, 0)
+    assert times(tmp_path / "out.mp4") == pytest.approx([index / 25 for index in range(14)])
+    check_only_the_mouth_differs(plan, tmp_path / "out.mp4")
+
+
+def times(path: Path) -> list[float]:
+    return [frame.time_seconds for frame in VideoReader(path).frames()]
+
+
+def check_only_the_mouth_differs(plan: DubPlan, dubbed: Path) -> None:
+    """In each frame of a lossless dub every sample outside the mouth is the source's, and within it most are not."""
+    source = [frame.planes.writable() for frame in VideoReader(plan.video_path).frames()]
+    boxes = {segment.first + i: box for segment in plan.segments for i, box in enumerate(segment.boxes)}
+    for index, frame in enumerate(VideoReader(dubbed).frames()):
+        before, after = planes(source[plan.source_frames[index]]), planes(frame.planes)
+        for name, outside in untouched(frame.planes, boxes[index]).items():
+            differs = before[name] != after[name]
+            assert not differs[outside].any(), (index, name)
+            assert differs[~outside].mean() > 0.5, (index, name)
 
 
 def test_a_segment_renders_the_same_alone_and_after_others(

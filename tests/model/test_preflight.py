@@ -21,23 +21,12 @@ from model.preflight import MAX_FACES, MAX_SHOTS, Preflight, WarningCode, prefli
 from model.survey import Survey, plan_dub, survey
 from model.weights import load_model
 from tests.media_factory import make_video, make_voice
+from tests.synthetic_faces import SteadyDetector
 
 LIMITS = MediaLimits()
 CROP_SIZE = 512
 FACE = Detection(100, 60, 80, 96, 0.9)
 SMALL = Detection(20, 20, 40, 60, 0.9)
-
-
-class Detector:
-    """Finds the same faces in every picture."""
-
-    stride = 1
-
-    def __init__(self, *faces: Detection) -> None:
-        self._faces = list(faces)
-
-    def detect(self, frame_rgb: NDArray[np.uint8]) -> list[Detection]:
-        return self._faces
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +48,7 @@ def look(
     detector: Any = None,
 ) -> Survey:
     options = DubOptions(face=face, passages=passages)
-    return survey(video, voice, options, LIMITS, detector or Detector(*faces), may_be_silent=True)
+    return survey(video, voice, options, LIMITS, detector or SteadyDetector(*faces), may_be_silent=True)
 
 
 def report(video: Path, voice: Path | None, *faces: Detection, **options: Any) -> Preflight:
@@ -92,7 +81,7 @@ def test_nothing_of_it_runs_a_network(video: Path, voice: Path, tmp_path: Path) 
     model = load_model("tiny", device=torch.device("cpu"), dtype=torch.float32)
     for network in (model.denoising_unet, model.reference_unet, model.vae, model.audio_encoder):
         network.register_forward_pre_hook(refuse)
-    pipeline = Pipeline(model, Detector(FACE))
+    pipeline = Pipeline(model, SteadyDetector(FACE))
 
     found = pipeline.survey(video, voice, DubOptions(), LIMITS)
     pipeline.preflight(found)
@@ -142,7 +131,7 @@ def test_a_dub_needs_a_voice_that_can_be_heard(video: Path, tmp_path: Path) -> N
     silent = make_voice(tmp_path / "silent.wav", seconds=0.48, silent=True)
     assert codes(report(video, silent, FACE)) == {WarningCode.SILENT_AUDIO}
     with pytest.raises(SilentAudio):
-        survey(video, silent, DubOptions(), LIMITS, Detector(FACE))
+        survey(video, silent, DubOptions(), LIMITS, SteadyDetector(FACE))
     with pytest.raises(NoAudioStream):
         plan_dub(look(video, None, FACE))
 
@@ -191,7 +180,7 @@ def test_a_segment_that_is_not_in_the_video_is_a_finding(video: Path, voice: Pat
 
 
 def test_a_segment_without_a_face_is_told(video: Path, voice: Path) -> None:
-    class Blinking(Detector):
+    class Blinking(SteadyDetector):
         """Looks away in the second half."""
 
         seen = 0
@@ -263,7 +252,7 @@ def test_each_face_has_a_picture_of_itself(tmp_path: Path) -> None:
     picture = np.zeros((480, 640, 3), np.uint8)
     picture[:, :320, 0] = picture[:, 320:, 2] = 200
     video = make_video(tmp_path / "two.mp4", width=640, height=480, frames=150, gop=50, pictures=[picture] * 150)
-    pipeline = Pipeline(load_model("tiny", device=torch.device("cpu"), dtype=torch.float32), Detector())
+    pipeline = Pipeline(load_model("tiny", device=torch.device("cpu"), dtype=torch.float32), SteadyDetector())
     left, right = Detection(40, 100, 160, 200, 0.9), Detection(400, 100, 120, 150, 0.9)
     found = look(video, None, left, right)
 
@@ -282,6 +271,6 @@ def test_the_pictures_are_made_one_by_one_and_a_listener_may_stop_it(video: Path
     def stop(_: object) -> None:
         raise Stopped
 
-    pipeline = Pipeline(load_model("tiny", device=torch.device("cpu"), dtype=torch.float32), Detector())
+    pipeline = Pipeline(load_model("tiny", device=torch.device("cpu"), dtype=torch.float32), SteadyDetector())
     with pytest.raises(Stopped):
         pipeline.thumbnails(look(video, None, FACE), tmp_path, stop)
