@@ -1,6 +1,7 @@
 """The `highsync` command, as its user meets it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -45,13 +46,14 @@ def test_dub_writes_the_file_and_says_what_it_is(clip: Path, line: Path, tmp_pat
     assert "untrained" in result.stdout
 
 
-def test_dub_shows_each_stage_and_how_much_of_it_is_done(
-    clip: Path, line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal, where the bar is drawn again and again
-    result = run("dub", clip, line, tmp_path / "out.mp4", *QUICK)
-    assert result.exit_code == 0, result.output
-    drawn = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text) for text in re.split(r"[\r\n]", result.stderr)]
+def test_dub_shows_each_stage_and_how_much_of_it_is_done(clip: Path, line: Path, tmp_path: Path) -> None:
+    # Given a terminal, where the bar is drawn again and again
+    terminal = os.environ | {"FORCE_COLOR": "1", "TERM": "xterm"}
+    command = [sys.executable, "-m", "cli", "dub", clip, line, tmp_path / "out.mp4", *QUICK]
+    # When a clip is dubbed
+    done = subprocess.run(command, cwd=ROOT, env=terminal, capture_output=True, text=True, check=True)
+    # Then the bar has named the stages one after the other, and the last is complete
+    drawn = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text) for text in re.split(r"[\r\n]", done.stderr)]
     bars = [text.split() for text in drawn if re.search(r"\d+%", text)]
     assert "denoise" in {bar[0] for bar in bars}
     assert bars[-1][0] == "encode_media"
