@@ -21,12 +21,21 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def studio(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Studio]:
+def collector() -> Iterator[Site]:
+    """Whoever collects the spans of the studio's processes; they come as bodies of POST /v1/traces."""
+    with Site() as collector:
+        collector.pages["/v1/traces"] = lambda visit: visit.reply(200)
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory, site: Site, collector: Site) -> Iterator[Studio]:
     """A stack with local storage. Tests may break parts of it if they put them right again."""
     settings = FAULT_TOLERANT | {
         "HIGHSYNC_FETCH_ALLOW": f"127.0.0.1/32:{site.port}",
         "HIGHSYNC_INPUT_MAX_BYTES": str(8 * 1024**2),
         "HIGHSYNC_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "HIGHSYNC_OTLP_ENDPOINT": collector.url(""),
     }
     with (
         EmbeddedStack(tmp_path_factory.mktemp("stack"), settings=settings) as stack,

@@ -19,6 +19,8 @@ from tests.sites import Site
 pytestmark = pytest.mark.e2e
 
 PLANTED = {name: f"planted{name}hunter2" for name in ("video", "voice", "line", "hook", "batch", "missing", "fragment")}
+API_KEY = f"hs_{'0' * 12}_planted{'key' * 8}hunter2"
+"""No key of this service, but a secret of somebody's."""
 
 
 def everything_in(redis: Redis) -> Iterator[str]:
@@ -62,6 +64,11 @@ def told(site: Site, job_id: str, event: str) -> bool:
     return any(message["type"] == event and message["data"]["id"] == job_id for message in messages)
 
 
+def spans(collector: Site) -> str:
+    """All spans that were sent so far: protobuf, whose strings are plain."""
+    return "\n".join(body.decode(errors="replace") for _, _, _, body in collector.visits)
+
+
 def batches_told(site: Site) -> int:
     return sum(path.startswith("/batch-hook") for _, path, _, _ in site.visits)
 
@@ -72,6 +79,7 @@ def answers(api: httpx.Client, worker_port: int, *jobs: str) -> dict[str, str]:
     paths += [f"/webhooks/deliveries?job_id={job}" for job in jobs]
     refused: dict[str, Any] = {"video_url": f"ftp://h.org/?t={PLANTED['video']}", "audio_url": "x", "options": {}}
     found = {path: api.get(path).text for path in paths}
+    found["a refusal of a key"] = api.get("/jobs", headers={"Authorization": f"Bearer {API_KEY}"}).text
     found["a refusal"] = api.post("/jobs", json=refused).text
     found["the worker's metrics"] = httpx.get(f"http://127.0.0.1:{worker_port}/metrics", trust_env=False).text
     return found
@@ -104,13 +112,18 @@ def run(studio: Studio, site: Site, clip: Path, line: Path) -> Run:
     return Run(good, bad, texts, rotated)
 
 
-def test_secrets_are_left_nowhere(studio: Studio, site: Site, run: Run) -> None:
+def test_secrets_are_left_nowhere(studio: Studio, site: Site, collector: Site, run: Run) -> None:
     # Given secrets that were used where they belong
     used = " ".join(path for _, path, _, _ in site.visits)
     assert {name for name, secret in PLANTED.items() if secret in used} == set(PLANTED) - {"fragment"}
 
     # When all that is shown or kept is read
     texts = dict(run.texts)
+    texts["webhooks"] = "\n".join(body.decode() for _, path, _, body in site.visits if "-hook" in path)
+    wait_until(
+        lambda: run.good in spans(collector) and run.bad in spans(collector), JOB_TIMEOUT_S, what="spans of both jobs"
+    )
+    texts["spans"] = spans(collector)
     with Redis.from_url(studio.stack.redis_url) as redis:
         texts["Redis"] = "\n".join(everything_in(redis))
     files = [path for path in studio.stack.data_dir.rglob("*") if path.is_file() and path.name != "secrets.json"]
@@ -120,6 +133,7 @@ def test_secrets_are_left_nowhere(studio: Studio, site: Site, run: Run) -> None:
 
     # Then none of them is there
     secrets = [*PLANTED.values(), *(secret.removeprefix("whsec_") for secret in (run.rotated, WEBHOOK_SECRET))]
+    secrets += [API_KEY, *json.loads((studio.stack.data_dir / "secrets.json").read_text()).values()]
     assert [(name, secret) for name, content in kept.items() for secret in secrets if secret.encode() in content] == []
 
 
