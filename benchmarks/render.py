@@ -28,8 +28,9 @@ from model.pipeline import Pipeline
 from model.plan import DubOptions
 from model.progress import Stage, StageProgress
 from model.schedule import draw_noise, seeded_generator
+from model.segments import MAX_SEGMENT_FRAMES, OVERLAP_FRAMES, divide
 from model.stages.denoise import Conditions, encode_crops, predict_velocity, read_reference
-from model.stages.plan_windows import WindowPlan, plan_windows
+from model.stages.plan_windows import plan_windows
 from model.weights import TINY_MODEL, TINY_SPEC, HighSyncModel, load_model, random_model
 from model.windows import WINDOW_FRAMES
 from worker.model_host import CUDA, choose_device, choose_dtype
@@ -38,6 +39,9 @@ FULL_SPEC = "full"
 """The published size with random weights: costs what the published weights cost."""
 
 FPS = 25
+CLIP_FRAMES = 100
+"""Length of the sample clip."""
+
 AUDIO_TOKENS, AUDIO_WIDTH = 50, 384
 
 
@@ -66,26 +70,28 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--weights", default=TINY_SPEC, help="full (random weights), or any spec of HIGHSYNC_WEIGHTS")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "float16", "bfloat16"])
-    parser.add_argument("--frames", type=int, default=50, help="output frames; the sample clip has 100")
+    parser.add_argument("--frames", type=int, default=50, help="output frames; above 100 with --count-only")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=3.5)
     parser.add_argument("--count-only", action="store_true", help="count FLOPs without computing anything")
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.frames > CLIP_FRAMES and not options.count_only:
+        parser.error(f"the sample clip has {CLIP_FRAMES} frames: count longer ones with --count-only")
+    return options
 
 
 def main() -> None:
     """Measure and print."""
     options = parse()
-    windows = plan_windows(options.frames, options.steps)
     figures: dict[str, Any] = {"machine": machine(), "weights": options.weights, **vars(options), "json": None}
     if options.count_only:
         config = config_of(options.weights)
-        figures["tflop_per_output_frame"] = count_tflop(config, windows, options.frames, options.guidance)
+        figures["tflop_per_output_frame"] = count_tflop(config, options)
     else:
         device = choose_device(options.device)
         model = load(options.weights, device, choose_dtype(options.dtype, device))
-        figures["tflop_per_output_frame"] = count_tflop(model.config, windows, options.frames, options.guidance)
+        figures["tflop_per_output_frame"] = count_tflop(model.config, options)
         figures |= time_dub(model, options)
         if device.type == CUDA:
             figures["fp16_relative_error_of_a_guided_step"] = half_precision_error(options.weights, device, options)
@@ -107,8 +113,16 @@ def config_of(spec: str) -> ModelConfig:
     return known.get(spec) or load_model(spec, device=torch.device("cpu"), dtype=torch.float32).config
 
 
-def count_tflop(config: ModelConfig, windows: WindowPlan, frames: int, guidance: float) -> dict[str, float]:
-    """TFLOP per output frame by network, 2 per multiply-add, counted on tensors that hold no numbers."""
+def count_tflop(config: ModelConfig, options: argparse.Namespace) -> dict[str, float]:
+    """TFLOP per output frame by network, 2 per multiply-add, counted on tensors that hold no numbers.
+
+    A long clip is counted as it is rendered: in segments that overlap.
+    """
+    bounds = divide(0, options.frames, MAX_SEGMENT_FRAMES, OVERLAP_FRAMES)
+    windows = [plan_windows(stop - first, options.steps) for first, stop in bounds]
+    rendered = sum(stop - first for first, stop in bounds) / options.frames
+    read = sum(plan.num_frames for plan in windows) / options.frames
+    passes = sum(plan.num_passes for plan in windows) / options.frames
     size = config.crop_size // 8
     with torch.device("meta"):
         reference_unet, denoising_unet = ReferenceUNet(config.unet), DenoisingUNet(config.unet)
@@ -119,13 +133,13 @@ def count_tflop(config: ModelConfig, windows: WindowPlan, frames: int, guidance:
     features = reference_unet(latents)
     clip = latents.transpose(0, 1).unsqueeze(0)
     one_pass = flops(lambda: denoising_unet(clip, 499, audio, features))
-    if guidance > 1.0:
+    if options.guidance > 1.0:
         one_pass += flops(lambda: denoising_unet(clip, 499, None, None))
     per_frame = {
-        "reference_unet": flops(lambda: reference_unet(latents)) / WINDOW_FRAMES * windows.num_frames / frames,
-        "denoising_unet": one_pass * windows.num_passes / frames,
-        "vae_encode": flops(lambda: vae.encode(pixels)),
-        "vae_decode": flops(lambda: vae.decode(latents[:1])),
+        "reference_unet": flops(lambda: reference_unet(latents)) / WINDOW_FRAMES * read,
+        "denoising_unet": one_pass * passes,
+        "vae_encode": flops(lambda: vae.encode(pixels)) * rendered,
+        "vae_decode": flops(lambda: vae.decode(latents[:1])) * rendered,
     }
     per_frame["total"] = sum(per_frame.values())
     return {name: count / 1e12 for name, count in per_frame.items()}

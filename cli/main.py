@@ -74,7 +74,9 @@ def dub(
     ] = "cut_off",
     geometry: Annotated[
         GeometryName,
-        typer.Option(help="tracked: only the mouth region is changed. published: as the published program."),
+        typer.Option(
+            help="tracked: only the mouth region is changed. published: as the published program, up to 100 frames."
+        ),
     ] = "tracked",
     codec: Annotated[VideoCodecName, typer.Option(help="prores needs an OUT that ends in .mov.")] = "h264",
     quality: Annotated[

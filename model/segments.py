@@ -40,7 +40,7 @@ def plan_segments(
             boxes=_boxes(track, source_frames[first:stop]),
         )
         for run_first, run_stop in _runs(source_frames, track, geometry)
-        for first, stop in _divide(run_first, run_stop, max_frames, overlap)
+        for first, stop in divide(run_first, run_stop, max_frames, overlap)
     )
 
 
@@ -70,8 +70,8 @@ def _rendered(track: FaceTrack, geometry: Geometry) -> NDArray[np.bool_]:
     return np.repeat([bool(track.present[first]) for first, _ in track.shots], lengths)
 
 
-def _divide(first: int, stop: int, max_frames: int, overlap: int) -> list[tuple[int, int]]:
-    """Divide a run into the fewest segments, as even as they can be."""
+def divide(first: int, stop: int, max_frames: int, overlap: int) -> list[tuple[int, int]]:
+    """Divide a run of frames [first, stop) into the fewest segments [first, stop), as even as they can be."""
     if stop - first <= max_frames:
         return [(first, stop)]
     steps = stop - first - overlap

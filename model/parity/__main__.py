@@ -1,7 +1,7 @@
 """The command `python -m model.parity DIR [--salt TEXT] [--only GROUP ...] [--device DEVICE]`.
 
-It prints one line per check; the exit code is 1 when any of them failed. On two CPU cores all of it takes ten minutes,
-nearly all of them in `step`, `loop` and `clip`.
+It prints a header and one line per check; the exit code is 1 when any of them failed. On two CPU cores all of it takes
+ten minutes, nearly all of them in `step`, `loop` and `clip`.
 """
 
 import argparse
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     goldens = Goldens(options.folder, options.salt, options.device)
     torch.backends.cudnn.allow_tf32 = False  # its 10-bit products are further off than any tolerance here
     started, checks = monotonic(), []
+    _say(f"{'':4} {'error':>9} {'allowed':>8}  group: check")
     for name in options.only:
         for check in run_group(name, goldens):
             checks.append(check)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.audio.encoder import AudioEncoder, openai_to_transformers
+from model.audio.encoder import OPENAI_DIMS, AudioEncoder, openai_to_transformers
 from model.audio.features import COLUMNS_PER_ROW, ROWS_PER_SECOND, AudioFeatures, rows_around
 from model.audio.log_mel import SAMPLE_RATE_HZ, LogMel, mel_filters
 from model.parity.checks import EXACT, Check, array_error, equality_error, stats_error, worst
@@ -51,6 +51,8 @@ def _check_encoder(goldens: Goldens, encoder: AudioEncoder) -> Iterator[Check]:
     own = {key: list(tensor.shape) for key, tensor in encoder.whisper.state_dict().items()}
     used = {openai_to_transformers(key): shape for key, shape in shapes.items() if ".ln_post." not in key}
     yield Check("audio encoder, keys and shapes", equality_error(own, used), EXACT)
+    dims = {name: manifest["dims"].get(name) for name in OPENAI_DIMS}
+    yield Check("audio encoder, dimensions", equality_error(OPENAI_DIMS, dims), EXACT)
     count = sum(int(np.prod(shape)) for key, shape in shapes.items() if not key.endswith(ANALYTIC_SUFFIXES))
     yield Check("audio encoder, parameters", equality_error(count, manifest["total_parameters"]), EXACT)
     entries: dict[str, float] = manifest["positional_embedding_samples"]

@@ -33,6 +33,19 @@ def check_manifests(goldens: Goldens) -> Iterator[Check]:
         yield Check(f"{name} buffers", equality_error(buffers, set(manifest["buffers"])), EXACT)
         count = sum(parameter.numel() for parameter in network.parameters())
         yield Check(f"{name} parameters", equality_error(count, manifest["total_parameters"]), EXACT)
+        for part, words in (("motion_module", ("motion_modules",)), ("audio_attention", ("attn2", "norm2"))):
+            if expected := manifest.get(f"{part}_parameters"):
+                found = _count_parameters(network, words)
+                yield Check(f"{name} parameters, {part}", equality_error(found, expected), EXACT)
+
+
+def _count_parameters(network: nn.Module, words: tuple[str, ...]) -> int:
+    """Numbers in the parameters that have one of these words in their path, the resnets' left out."""
+    return sum(
+        parameter.numel()
+        for key, parameter in network.named_parameters()
+        if any(word in key.split(".") for word in words) and "resnets" not in key
+    )
 
 
 def check_reference_bank(goldens: Goldens) -> Iterator[Check]:

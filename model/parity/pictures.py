@@ -124,9 +124,22 @@ def check_clip(goldens: Goldens) -> Iterator[Check]:
     normal = golden["value_range"]["normal"]
     expected_range = [normal["tensor_reaching_vae_encode_min"], normal["tensor_reaching_vae_encode_max"]]
     yield Check("clip, value range", array_error(torch.stack(pixels.aminmax()), expected_range), CROP_TOLERANCE)
+    yield from _check_bright_clip(golden["value_range"])
     batches = [len(batch) for batch in torch.split(pixels, VAE_BATCH_FRAMES)]
     yield Check("clip, VAE batches", equality_error(batches, golden["vae_encode_batches"]), EXACT)
     yield from _check_rendered_clip(goldens, golden, arrays, torch.from_numpy(crops))
+
+
+def _check_bright_clip(golden: dict[str, Any]) -> Iterator[Check]:
+    """A clip without a dark pixel: what the published program makes of it before it normalises a second time."""
+    bright = golden["all_pixels_at_least_128"]
+    levels = torch.tensor([bright["uint8_min"], bright["uint8_max"]], dtype=torch.uint8)
+    pixels = crops_to_pixels(levels.reshape(1, 1, 2, 1)).flatten()
+    once = [bright["tensor_before_min"], bright["tensor_before_max"]]
+    yield Check("clip, bright pixels, normalised once", array_error(pixels, once), CROP_TOLERANCE)
+    twice = [bright["tensor_reaching_vae_encode_min"], bright["tensor_reaching_vae_encode_max"]]
+    name = "clip, bright pixels, the second normalisation differs on purpose (ADR 3)"
+    yield Check(name, array_error(2 * pixels - 1, twice), CROP_TOLERANCE)
 
 
 def _check_rendered_clip(goldens: Goldens, golden: dict[str, Any], arrays: Any, crops: torch.Tensor) -> Iterator[Check]:

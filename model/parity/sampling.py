@@ -9,13 +9,14 @@ import torch
 from model.parity.checks import EXACT, Check, array_error, equality_error, stats_error, worst
 from model.parity.rules import Goldens
 from model.parity.tiny import tiny_model
-from model.schedule import DdimSchedule, draw_noise, seeded_generator
+from model.schedule import DdimSchedule, ScheduleConfig, draw_noise, seeded_generator
 from model.stages.denoise import Conditions, denoising_steps, keep_outside_mouth, read_reference
 from model.stages.plan_windows import plan_windows
 from model.windows import WINDOW_FRAMES, distinct_windows, published_windows, sliding_frames
 
 SCHEDULE_TOLERANCE = 1e-6
 NOISE_TOLERANCE = 1e-7
+COST_TOLERANCE = 1e-8
 LOOP_TOLERANCE = 2e-4
 
 
@@ -29,9 +30,14 @@ def check_windows(goldens: Goldens) -> Iterator[Check]:
     yield Check(
         f"windows, lengths {first}..{last}", equality_error(_anomalies(first, last), golden["anomalies"]), EXACT
     )
-    costs = {length: _cost(int(length), golden["num_steps"]) for length in golden["cost_summary"]}
-    expected = {length: {key: cost[key] for key in costs[length]} for length, cost in golden["cost_summary"].items()}
+    summary = golden["cost_summary"]
+    costs = {length: _cost(int(length), golden["num_steps"]) for length in summary}
+    expected = {length: {key: cost[key] for key in costs[length]} for length, cost in summary.items()}
     yield Check("windows, passes of 20 steps", equality_error(costs, expected), EXACT)
+    for name in ("window", "distinct_window"):
+        found = [costs[length][f"{name}s_in_20_steps"] * WINDOW_FRAMES / int(length) for length in summary]
+        per_frame = [cost[f"{name}_frames_per_output_frame"] for cost in summary.values()]
+        yield Check(f"windows, {name} frames per frame", array_error(found, per_frame), COST_TOLERANCE)
 
 
 def _step_error(num_frames: int, golden: dict[str, Any]) -> float:
@@ -97,6 +103,10 @@ def _cost(num_frames: int, num_steps: int) -> dict[str, int]:
 def check_scheduler(goldens: Goldens) -> Iterator[Check]:
     """Timesteps, alphas, and three single steps."""
     golden = goldens.json("scheduler.json")
+    config = ScheduleConfig()
+    numbers = [config.beta_start, config.beta_end, config.num_train_timesteps]
+    on_record = [golden["config"]["beta_start"], golden["config"]["beta_end"], golden["num_train_timesteps"]]
+    yield Check("betas and training timesteps", equality_error(numbers, on_record), EXACT)
     for key in ("steps_20", "steps_4"):
         expected = golden[key]
         schedule = DdimSchedule(len(expected["timesteps"]))

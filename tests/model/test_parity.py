@@ -29,7 +29,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_published_numbers_pass(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(folder), "--only", "paste"]) == 0
-    *rows, summary = capsys.readouterr().out.splitlines()
+    header, *rows, summary = capsys.readouterr().out.splitlines()
+    assert header.split() == ["error", "allowed", "group:", "check"]
     assert all(row.startswith("ok ") and "paste: " in row for row in rows)
     assert summary.startswith(f"{len(rows)} checks, 0 failed")
 
@@ -52,7 +53,7 @@ def test_one_wrong_number_fails(folder: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_missing_file_fails_its_group_and_no_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(folder), "--only", "scheduler", "paste"]) == 1
-    rows = capsys.readouterr().out.splitlines()
+    _, *rows = capsys.readouterr().out.splitlines()
     assert "scheduler.json" in rows[0]
     assert rows[0].startswith("FAIL")
     assert all(row.startswith("ok") for row in rows[1:-1])
