@@ -186,6 +186,16 @@ def submit(
         list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="Comes back with the job.")
     ] = None,
     webhook_url: Annotated[str | None, typer.Option(help="Address that is told about the job.")] = None,
+    webhook_event: Annotated[
+        list[str] | None,
+        typer.Option("--webhook-event", metavar="EVENT", help="What it is told: job.started; else how the job ended."),
+    ] = None,
+    start_deadline_s: Annotated[
+        float | None, typer.Option(help="Let the job expire when it is not started so many seconds from now.")
+    ] = None,
+    deadline_s: Annotated[
+        float | None, typer.Option(help="Let the job expire when it is not done so many seconds from now.")
+    ] = None,
     url: UrlOption = LOCAL_SERVICE,
     as_json: JsonOption = False,
 ) -> None:
@@ -197,9 +207,14 @@ def submit(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     service = _service(url, as_json)
-    raise typer.Exit(
-        remote.submit(service, video, audio, options, webhook_url=webhook_url, metadata=extras, target=out)
-    )
+    wishes = {
+        "webhook_url": webhook_url,
+        "webhook_events": webhook_event or None,
+        "metadata": extras,
+        "start_deadline_s": start_deadline_s,
+        "deadline_s": deadline_s,
+    }
+    raise typer.Exit(remote.submit(service, video, audio, options, wishes=wishes, target=out))
 
 
 @app.command()

@@ -73,14 +73,16 @@ def submit(
     audio: str,
     options: Mapping[str, Any],
     *,
-    webhook_url: str | None,
-    metadata: Mapping[str, Any],
+    wishes: Mapping[str, Any],
     target: Path | None,
 ) -> int:
-    """Post a job; with a target, follow it and write its result there. The exit code."""
+    """Post a job; with a target, follow it and write its result there. The exit code.
+
+    wishes: what else `HighSync.submit` takes by name.
+    """
 
     def command(service: HighSync) -> None:
-        accepted = service.submit(video, audio, webhook_url=webhook_url, metadata=metadata, **options)
+        accepted = service.submit(video, audio, **{**wishes, **options})
         remote.show(accepted, accepted.id)
         if target is not None:
             _follow(remote, service, accepted.id)
@@ -234,9 +236,22 @@ def _facts(job: Job) -> Table:
     table.add_row("job", job.id)
     table.add_row("status", job.status.value)
     table.add_row("done", _done(job))
-    for name, moment in (("submitted", job.created_at), ("started", job.started_at), ("over", job.finished_at)):
+    if job.queue_position is not None:
+        table.add_row("place in the queue", str(job.queue_position))
+    if job.eta_s is not None:
+        table.add_row("probably done", f"in {job.eta_s:.0f} s (by {job.eta_basis})")
+    moments = (
+        ("submitted", job.created_at),
+        ("to start by", job.start_deadline_at),
+        ("to be done by", job.deadline_at),
+        ("started", job.started_at),
+        ("over", job.finished_at),
+    )
+    for name, moment in moments:
         if moment is not None:
             table.add_row(f"{name} (UTC)", f"{moment:%Y-%m-%d %H:%M:%S}")
+    for attempt in job.attempts:
+        table.add_row(f"attempt {attempt.number}", f"{attempt.worker}: {attempt.outcome or 'runs'}")
     table.add_row("video", job.video_url)
     if job.audio_url is not None:
         table.add_row("voice", job.audio_url)

@@ -40,6 +40,7 @@ from client.models import (
     Attempt,
     Batch,
     BatchCheck,
+    Delivery,
     ExpectedTime,
     Face,
     Failure,
@@ -48,9 +49,12 @@ from client.models import (
     Notice,
     Preflight,
     Progress,
+    Replay,
     Result,
+    WebhookSecret,
     WrongField,
 )
+from client.webhooks import Webhooks
 
 __all__ = [
     "AcceptedJob",
@@ -62,6 +66,7 @@ __all__ = [
     "Batches",
     "ClientError",
     "Conflict",
+    "Delivery",
     "DownloadDamaged",
     "ExpectedTime",
     "Face",
@@ -85,6 +90,7 @@ __all__ = [
     "Notice",
     "Preflight",
     "Progress",
+    "Replay",
     "Result",
     "ServiceFault",
     "ServiceUnavailable",
@@ -92,5 +98,7 @@ __all__ = [
     "Unreachable",
     "UploadNotFound",
     "WaitedTooLong",
+    "WebhookSecret",
+    "Webhooks",
     "WrongField",
 ]

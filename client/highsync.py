@@ -3,7 +3,7 @@
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +15,9 @@ import httpx
 from client.batches import Batches
 from client.download import download
 from client.errors import JobNotOver, WaitedTooLong, raise_unless_succeeded
-from client.models import AcceptedJob, Job, JobPage, JobStatus, Result
+from client.models import AcceptedJob, Job, JobPage, JobStatus, Preflight, Result
 from client.upload import upload
+from client.webhooks import Webhooks
 from client.wire import Wire
 
 LOCAL = "http://127.0.0.1:8000"
@@ -69,6 +70,7 @@ class HighSync:
         self._longest_wait_s = min(_LONGEST_WAIT_S, timeout_s / 2)
         self._wire = Wire(url, api_key, timeout_s=timeout_s, patience_s=patience_s, trust_env=trust_env)
         self.batches = Batches(self._wire)
+        self.webhooks = Webhooks(self._wire)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +112,7 @@ class HighSync:
         audio: Source | None,
         *,
         webhook_url: str | None = None,
+        webhook_events: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         start_deadline_s: float | None = None,
         deadline_s: float | None = None,
@@ -119,12 +122,13 @@ class HighSync:
         """
         Bring in what is local, voices of `segments` too, and post the job. Under one `idempotency_key` there is one
         job, however often it is submitted; without one, each call has its own. It expires when it is not started, or
-        not done, so many seconds after it was accepted.
+        not done, so many seconds after it was accepted. The webhook is told `webhook_events`, or else how it ended.
         """
         body: dict[str, Any] = {"video_url": self._url_of(video), "options": self._with_urls(options)}
         wishes = {
             "audio_url": None if audio is None else self._url_of(audio),
             "webhook_url": webhook_url,
+            "webhook_events": None if webhook_events is None else list(webhook_events),
             "metadata": None if metadata is None else dict(metadata),
             "start_deadline_s": start_deadline_s,
             "deadline_s": deadline_s,
@@ -133,6 +137,19 @@ class HighSync:
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         reply = self._wire.ask("POST", "/jobs", json=body, headers=headers)
         return AcceptedJob.model_validate_json(reply.content)
+
+    def preflight(
+        self, video: Source, audio: Source | None = None, *, timeout_s: float | None = None, **options: Any
+    ) -> Preflight:
+        """
+        What the inputs are and what may go wrong: a job that only looks, followed to its end. No result is made.
+
+        Raises JobFailed for what cannot be looked at, JobCanceled, JobExpired, and WaitedTooLong after `timeout_s`.
+        """
+        job = self.wait(self.submit(video, audio, preflight_only=True, **options).id, timeout_s)
+        raise_unless_succeeded(job)
+        assert job.preflight is not None  # noqa: S101  what "succeeded" means here
+        return job.preflight
 
     def upload(self, path: str | Path) -> str:
         """Bring a file to the service; its `upload://` id, good for as many jobs as you like."""

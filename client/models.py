@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 
 class JobStatus(StrEnum):
@@ -193,3 +193,41 @@ class UploadTicket(_View):
     url: str | None
     parts: tuple[UploadPart, ...] = ()
     headers: dict[str, str]
+
+
+class Delivery(_View):
+    """One attempt to tell a webhook one event of a job or of a batch. `status` is the receiver's, if it answered."""
+
+    id: str
+    job_id: str | None
+    batch_id: str | None
+    event: str
+    message_id: str
+    attempt: int
+    at: datetime
+    outcome: str
+    status: int | None
+    duration_s: float
+    next_attempt_at: datetime | None
+
+
+class DeliveryPage(_View):
+    """The latest deliveries of a job or batch, the last one first."""
+
+    deliveries: tuple[Delivery, ...]
+
+
+class Replay(_View):
+    """An event that is sent again, under the same `message_id`."""
+
+    job_id: str | None
+    batch_id: str | None
+    event: str
+    message_id: str
+
+
+class WebhookSecret(_View):
+    """A new secret, and until when the one before it signs as well; None if there was none."""
+
+    secret: SecretStr
+    previous_until: datetime | None

@@ -13,6 +13,8 @@ from service.errors import problems
 from service.services import Services
 
 _PATIENCE_S = 3.0
+_ASK_AGAIN_S = 5
+"""What is asked of a client that finds the service not ready, in seconds."""
 
 router = APIRouter(tags=["operations"])
 
@@ -103,6 +105,7 @@ async def livez() -> Liveness:
         503: {
             "model": Readiness,
             "description": "Redis, the storage or every worker is away.",
+            "headers": {"Retry-After": {"description": "Seconds until the next look.", "schema": {"type": "integer"}}},
             "content": {
                 "application/json": {"example": {"ready": False, "redis": True, "storage": True, "workers": 0}}
             },
@@ -114,5 +117,7 @@ def readyz(request: Request, response: Response) -> Readiness:
     """Redis takes writes, the storage can be used, and at least one worker has its model loaded."""
     probe: ReadinessProbe = request.app.state.readiness_probe
     readiness = probe.readiness()
-    response.status_code = 200 if readiness.ready else 503
+    if not readiness.ready:
+        response.status_code = 503
+        response.headers["Retry-After"] = str(_ASK_AGAIN_S)
     return readiness

@@ -1,9 +1,8 @@
-"""docs/api.md: its examples run, in their order, against an API whose jobs a stand-in for the worker finishes."""
+"""docs/api.md, docs/client.md and the README: their examples run against an API whose jobs a stand-in finishes."""
 
 import json
 import re
-import shutil
-import subprocess
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +15,11 @@ from core.api_keys import KeyLimits, Keyring, Scope
 from core.jobs import LOCAL_TENANT
 from tests.client.conftest import DUBBED, Service, served
 from tests.core.houses import PREFLIGHT
+from tests.pages import blocks, need_curl_and_jq, read_page, run_python, run_shell
 from tests.service.conftest import make_settings
 from tests.service.test_errors import URLS
 
-PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
-SHELL = """
-set -euo pipefail
-curl() { command curl --fail-with-body --max-time 60 "$@"; }
-"""
-OLDEST_CURL = (7, 82)  # the first that knows --json
+PAGE = read_page("docs/api.md")
 
 
 def examples() -> list[tuple[str, str]]:
@@ -33,20 +28,8 @@ def examples() -> list[tuple[str, str]]:
     return [
         (heading, lines)
         for heading, text in zip(sections[::2], sections[1::2], strict=True)
-        for lines in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+        for lines in blocks(text, "bash")
     ]
-
-
-def run(folder: Path, service: Service, *scripts: str, **environment: str) -> str:
-    """What the scripts print, one after another in one shell."""
-    text = SHELL + "\n".join(scripts)
-    text = text.replace("http://127.0.0.1:8000", service.url).replace("/tmp/", f"{folder}/")
-    variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "API": service.url, **environment}
-    result = subprocess.run(
-        ["bash", "-c", text], cwd=folder, env=variables, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 @contextmanager
@@ -73,11 +56,19 @@ def a_worker_for(service: Service) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def tools() -> None:
     """What the examples are typed with."""
-    found = None
-    if shutil.which("curl") and shutil.which("jq"):
-        found = re.match(r"curl (\d+)\.(\d+)", subprocess.check_output(["curl", "--version"], text=True))
-    if found is None or (int(found[1]), int(found[2])) < OLDEST_CURL:
-        pytest.skip("the examples need jq, and curl 7.82 or newer")
+    need_curl_and_jq()
+
+
+def put_files(folder: Path) -> None:
+    """The scene and the voice that the pages speak of."""
+    (folder / "scene.mp4").write_bytes(b"\x00a scene")
+    (folder / "voice.wav").write_bytes(b"\x00a voice")
+
+
+def new_key(service: Service) -> str:
+    """A key that may do everything."""
+    _, key = Keyring(service.services.keys, service.services.store).create(LOCAL_TENANT, Scope, KeyLimits())
+    return key.get_secret_value()
 
 
 @pytest.fixture
@@ -88,13 +79,12 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def test_its_examples_run(service: Service, tmp_path: Path) -> None:
     # Given the files that the page speaks of
-    (tmp_path / "scene.mp4").write_bytes(b"\x00a scene")
-    (tmp_path / "voice.wav").write_bytes(b"\x00a voice")
+    put_files(tmp_path)
     without_keys = [(heading, lines) for heading, lines in examples() if "API_KEY" not in lines]
 
     # When all is typed as it stands there
     scripts = [f"printf '\\n## %s\\n' '{heading}'\n{lines}" for heading, lines in without_keys]
-    sections = re.split(r"^## (.*)\n", run(tmp_path, service, *scripts), flags=re.MULTILINE)[1:]
+    sections = re.split(r"^## (.*)\n", run_shell(tmp_path, service, *scripts), flags=re.MULTILINE)[1:]
     printed = dict(zip(sections[::2], sections[1::2], strict=True))
 
     # Then it does what the page says
@@ -109,20 +99,73 @@ def test_its_examples_run(service: Service, tmp_path: Path) -> None:
 
 
 def test_its_examples_with_a_key_run(service: Service, tmp_path: Path) -> None:
-    keyring = Keyring(service.services.keys, service.services.store)
-    _, key = keyring.create(LOCAL_TENANT, Scope, KeyLimits())
     with_keys = [lines for _, lines in examples() if "API_KEY" in lines]
 
-    printed = run(tmp_path, service, *with_keys, HIGHSYNC_API_KEY=key.get_secret_value())
+    printed = run_shell(tmp_path, service, *with_keys, HIGHSYNC_API_KEY=new_key(service))
 
     assert json.loads(printed)["jobs"] == []
 
 
 def test_its_error_is_a_real_one(service: Service) -> None:
-    (shown,) = (
-        json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL) if '"request_id"' in text
-    )
+    (shown,) = (json.loads(text) for text in blocks(PAGE, "json") if '"request_id"' in text)
 
     answer = httpx.post(f"{service.url}/jobs", json=URLS | {"options": {"sead": 1}}, trust_env=False)
 
     assert answer.json() | {"request_id": shown["request_id"]} == shown
+
+
+def test_what_is_no_problem_document_is_what_it_names(service: Service) -> None:
+    assert "a broken header line, a target longer than 64 KiB" in PAGE
+    port = httpx.URL(service.url).port
+    for request in (
+        b"GET /livez HTTP/1.1\r\nno header\r\n\r\n",
+        b"GET /" + 2**16 * b"a" + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", port or 0), 10) as connection:
+            connection.sendall(request)
+            head = connection.recv(4096).lower()
+        assert head.startswith(b"http/1.1 400 ")
+        assert b"content-type: text/plain" in head
+
+    ready = httpx.get(f"{service.url}/readyz", trust_env=False)
+    assert (ready.status_code, ready.headers["content-type"]) == (503, "application/json")
+    assert "code" not in ready.json()
+
+
+def test_the_readmes_five_lines_are_those_of_the_page() -> None:
+    (typed,) = (lines for lines in blocks(read_page("README.md"), "sh") if "/uploads" in lines)
+    serve, *lines = typed.splitlines()
+
+    assert serve.startswith(".venv/bin/highsync serve &")
+    assert lines == blocks(PAGE, "bash")[0].splitlines()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/client.md"])
+def test_python_of_the_page_dubs(service: Service, tmp_path: Path, page: str) -> None:
+    put_files(tmp_path)
+    (program,) = blocks(read_page(page), "python")
+
+    run_python(tmp_path, service, program)
+
+    assert (tmp_path / "dubbed.mp4").read_bytes() == DUBBED
+
+
+def test_the_commands_of_the_clients_page_run(tmp_path: Path) -> None:
+    # Given the files that the page speaks of, and a key in place of its dots
+    put_files(tmp_path)
+    job = {"video_url": "https://media.example.com/a.mp4", "audio_url": "https://media.example.com/a.wav"}
+    (tmp_path / "season.jsonl").write_text(f"{json.dumps(job)}\n")
+    (typed,) = blocks(read_page("docs/client.md"), "sh")
+    with served(make_settings(tmp_path), tmp_path) as service:
+        lines = typed.replace("HIGHSYNC_API_KEY=…", f"HIGHSYNC_API_KEY={new_key(service)}").splitlines()
+        (cancel,) = (line for line in lines if line.startswith("highsync cancel"))
+
+        # When all is typed as it stands there, and what cancels while no worker takes the job
+        with a_worker_for(service):
+            run_shell(tmp_path, service, *(line for line in lines if line != cancel))
+        submit = next(line for line in lines if line.startswith("JOB="))
+        printed = run_shell(tmp_path, service, *lines[:2], submit, cancel)
+
+    # Then the results are here, and the last job is canceled
+    assert (tmp_path / "dubbed.mp4").read_bytes() == (tmp_path / "dubbed.mov").read_bytes() == DUBBED
+    assert "canceled" in printed

@@ -13,9 +13,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from client import HighSync
+from core.api_keys import KeyLimits, Keyring, Scope
 from core.batches import BatchEvent
 from core.job_store import MemoryJobStore
-from core.jobs import WEBHOOK_EVENTS_IN_ORDER, JobId, WebhookEvent
+from core.jobs import LOCAL_TENANT, WEBHOOK_EVENTS_IN_ORDER, JobId, WebhookEvent
 from core.outgoing import FetchPolicy, post_json
 from core.outgoing.addresses import AllowedTarget
 from core.private_urls import PrivateUrls
@@ -27,11 +29,13 @@ from core.webhooks import (
     Outcome,
     signed_headers,
 )
+from tests.client.conftest import VIDEO, VOICE, served
 from tests.core.houses import make_job
+from tests.pages import ROOT, blocks, need_curl_and_jq, read_page, run_shell
 from tests.servers import free_port, wait_until
+from tests.service.conftest import make_settings
 
-ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+PAGE = read_page("docs/webhooks.md")
 SECRET = SecretStr("whsec_" + "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0")
 
 
@@ -39,7 +43,7 @@ class PageReceiver:
     """The page's own receiver, running. `printed` is what it has to say."""
 
     def __init__(self, folder: Path) -> None:
-        (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+        (program,) = blocks(PAGE, "python")
         (folder / "receiver.py").write_text(program, encoding="utf-8")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/hook"
@@ -123,6 +127,37 @@ def test_its_receiver_refuses_what_is_forged_changed_or_old(receiver: PageReceiv
         assert receiver.post(signed_headers("j1-succeeded", body, then, [SECRET]), body).status_code == 400
     assert receiver.printed == []
     assert receiver.post(good, body).status_code == 204
+
+
+def test_its_commands_run(receiver: PageReceiver, tmp_path: Path) -> None:
+    need_curl_and_jq()
+    opened = make_settings(tmp_path).model_copy(update={"fetch_allow": f"127.0.0.1/32:{receiver.port}"})
+    with served(opened, tmp_path) as service:
+        # Given a key, and a job whose end was told
+        house = service.services
+        _, key = Keyring(house.keys, house.store).create(LOCAL_TENANT, Scope, KeyLimits())
+        with HighSync(service.url, key.get_secret_value()) as highsync:
+            job_id = highsync.submit(VIDEO, VOICE, webhook_url=receiver.url).id
+            highsync.cancel(job_id)
+        urls = PrivateUrls(house.settings.secret_key)
+        courier = Courier(
+            house.store, house.outbox, house.webhook_secrets, urls, house.policy, lambda about: {"id": about.id}
+        )
+        assert courier.deliver_due()
+        (delivery,) = house.outbox.deliveries(JobId(job_id))
+
+        # When the page's commands are typed
+        facts = {"KEY": key.get_secret_value(), "JOB": job_id, "DELIVERY": delivery.id}
+        commands = blocks(PAGE, "bash")
+        answers = [json.loads(run_shell(tmp_path, service, command, **facts)) for command in commands]
+
+    # Then they answer as it shows: the log, the event that is sent again, a new secret
+    logged, replayed, rotated = answers
+    (shown, shown_secret) = (json.loads(text) for text in blocks(PAGE, "json")[1:])
+    assert [entry["id"] for entry in logged["deliveries"]] == [delivery.id]
+    assert logged["deliveries"][0].keys() == shown["deliveries"][0].keys()
+    assert replayed["message_id"] == delivery.message_id
+    assert rotated.keys() == shown_secret.keys()
 
 
 def test_it_names_every_event_and_outcome() -> None:

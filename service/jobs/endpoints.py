@@ -108,8 +108,9 @@ def create_job(
 def create_preflight(
     caller: Submitter, new: NewPreflight, services: Needed, presenter: Presenter, once: AtMostOnce, response: Response
 ) -> AcceptedJob:
-    """Media facts, shots, faces with thumbnails and track ids, and what may go wrong. No GPU time is spent.
+    """Media facts, shots, faces with thumbnails and track ids, and what may go wrong. No network runs.
 
+    It waits its turn in the same queue and holds a worker while it looks; `options.priority` `high` helps.
     It is a job like any other, with `options.preflight_only`: follow it, and read `preflight` when it has succeeded.
     """
     return create_job(caller, new, services, presenter, once, response)

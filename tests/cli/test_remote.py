@@ -12,7 +12,7 @@ from cli.main import app
 from cli.remote import Remote, parse_options, parse_pairs
 from client import HighSync
 from core.errors import ErrorCode
-from core.jobs import JobFailure
+from core.jobs import JobFailure, JobId
 from tests.client.conftest import DUBBED, VIDEO, VOICE, Service
 from tests.core.houses import RESULT, claim
 from tests.servers import free_port, wait_until
@@ -46,6 +46,41 @@ def test_status_of_a_job_and_of_the_latest_ones(highsync: HighSync, service: Ser
     assert listed.index(second) < listed.index(first)
     lines = run(service, "status", "--json", "--state", "succeeded").stdout.splitlines()
     assert [json.loads(line)["id"] for line in lines] == [first]
+
+
+def test_submit_says_deadlines_and_what_a_webhook_is_told_and_status_shows_them(service: Service) -> None:
+    wishes = ("--deadline-s", "3600", "--start-deadline-s", "60", "--webhook-url", "https://studio.example.com/hook")
+    submitted = run(
+        service, "submit", VIDEO, VOICE, *wishes, "--webhook-event", "job.started", "--webhook-event", "job.failed"
+    )
+    assert submitted.exit_code == EXIT_OK, submitted.output
+    job = service.services.store.get(JobId(submitted.stdout.strip()))
+    assert job.webhook_events == ("job.started", "job.failed")
+    shown = facts(run(service, "status", job.id).stdout)
+    assert shown["place in the queue"] == "1"
+    assert shown["to start by (UTC)"] == f"{job.start_deadline_at:%Y-%m-%d %H:%M:%S}"
+    assert shown["to be done by (UTC)"] == f"{job.deadline_at:%Y-%m-%d %H:%M:%S}"
+
+
+def test_status_of_a_job_tells_its_attempts_and_when_it_is_done(highsync: HighSync, service: Service) -> None:
+    store = service.services.store
+    service.services.workers.announce("worker-1")
+    job_id = highsync.submit(VIDEO, VOICE).id
+    service.work(job_id)
+    over = facts(run(service, "status", job_id).stdout)
+    assert over["attempt 1"] == "worker-1: succeeded"
+    job_id = highsync.submit(VIDEO, VOICE).id
+    assert facts(run(service, "status", job_id).stdout)["probably done"].startswith("in ")
+    store.release(service.claim(job_id))
+    claim(store, JobId(job_id), "worker-2")
+    running = facts(run(service, "status", job_id).stdout)
+    assert (running["attempt 1"], running["attempt 2"]) == ("worker-1: released", "worker-2: runs")
+
+
+def facts(printed: str) -> dict[str, str]:
+    """What a table of two columns says."""
+    rows = (line.split("│")[1:3] for line in printed.splitlines() if line.count("│") == 3)
+    return {name.strip(): value.strip() for name, value in rows}
 
 
 def test_watch_ends_with_the_job_and_its_exit_code_tells_how(highsync: HighSync, service: Service) -> None:

@@ -1,5 +1,6 @@
 """The client against the real API: what it sends is taken, and what it shows is what the API says."""
 
+import inspect
 import threading
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,19 @@ from client import (
 )
 from client.upload import PARTS_FROM_BYTES
 from core.errors import CATALOGUE, ErrorCode
-from core.jobs import AttemptRecord, JobFailure, JobStatus, Progress
+from core.jobs import AttemptRecord, JobFailure, JobId, JobStatus, Progress
+from core.outgoing import FetchPolicy
 from core.preflight import ExpectedTime, PreflightNotice
+from core.private_urls import PrivateUrls
 from core.uploads import UploadId
+from core.webhooks import Courier
 from service.batches.schemas import BatchCheck, BatchView
 from service.errors import FieldError
 from service.jobs import schemas
+from service.webhooks.schemas import DeliveryView, ReplayView, SecretView
 from tests.client.conftest import DUBBED, VIDEO, VOICE, Service
 from tests.core.houses import PREFLIGHT, RESULT
+from tests.servers import wait_until
 
 
 def test_a_job_is_submitted_with_all_that_was_said(highsync: HighSync, service: Service) -> None:
@@ -39,6 +45,47 @@ def test_a_job_is_submitted_with_all_that_was_said(highsync: HighSync, service: 
     assert accepted.status == job.status == client.JobStatus.QUEUED
     assert (job.video_url, job.audio_url, job.metadata) == (VIDEO, VOICE, {"scene": 12})
     assert (job.options["seed"], job.options["sync_mode"]) == (7, "loop")
+
+
+def test_all_that_a_job_may_say_has_a_name_in_submit() -> None:
+    named = inspect.signature(HighSync.submit).parameters
+    by_another_name = {"video_url": "video", "audio_url": "audio"}
+    assert {by_another_name.get(field, field) for field in schemas.NewJob.model_fields} <= set(named)
+
+
+def test_a_webhook_is_told_what_was_asked_for(highsync: HighSync, service: Service) -> None:
+    accepted = highsync.submit(
+        VIDEO, VOICE, webhook_url="https://studio.example.com/hook", webhook_events=("job.started", "job.failed")
+    )
+
+    assert service.services.store.get(JobId(accepted.id)).webhook_events == ("job.started", "job.failed")
+
+
+def test_webhooks_are_listed_and_sent_again_and_the_secret_is_changed(highsync: HighSync, service: Service) -> None:
+    # Given a job whose receiver cannot be reached
+    job_id = highsync.submit(VIDEO, VOICE, webhook_url="https://studio.example.com/hook").id
+    highsync.cancel(job_id)
+    house = service.services
+    closed = FetchPolicy.from_settings(house.settings.model_copy(update={"fetch_deny": "studio.example.com"}))
+    urls = PrivateUrls(house.settings.secret_key)
+    Courier(house.store, house.outbox, house.webhook_secrets, urls, closed, lambda about: {}).deliver_due()
+
+    # When its owner looks, and has it sent again
+    (delivery,) = highsync.webhooks.deliveries(job_id=job_id)
+    replay = highsync.webhooks.replay(delivery.id)
+    first, second = (highsync.webhooks.rotate_secret() for _ in range(2))
+
+    # Then all is shown
+    assert (delivery.job_id, delivery.event) == (job_id, "job.canceled")
+    assert delivery.outcome in ("blocked", "unreachable")  # as this machine knows such a name or not
+    assert (replay.job_id, replay.message_id) == (job_id, delivery.message_id)
+    assert first.secret.get_secret_value().startswith("whsec_")
+    assert second.secret != first.secret
+    assert second.previous_until is not None
+    with pytest.raises(client.NotFound):
+        highsync.webhooks.replay("../..")
+    with pytest.raises(client.InvalidRequest):
+        highsync.webhooks.deliveries()
 
 
 def test_dub_brings_files_in_follows_the_job_and_brings_the_result_back(
@@ -92,6 +139,24 @@ def test_a_preflight_is_shown_with_its_faces_and_warnings(highsync: HighSync, se
     assert [face.id for face in report.faces] == [face.id for face in PREFLIGHT.faces]
     assert report.faces[0].thumbnail_url is not None
     assert [notice.code for notice in report.warnings] == [notice.code for notice in PREFLIGHT.warnings]
+
+
+def test_a_preflight_is_followed_to_its_end(highsync: HighSync, service: Service) -> None:
+    def look() -> None:
+        wait_until(lambda: service.services.store.stats().depth > 0, what="a job that waits")
+        lease = service.services.store.claim_next("worker-1")
+        assert lease is not None
+        service.services.store.report_preflight(lease, PREFLIGHT)
+        service.services.store.succeed(lease, None)
+
+    worker = threading.Thread(target=look)
+    worker.start()
+    report = highsync.preflight(VIDEO, timeout_s=60, seed=7)
+    worker.join()
+
+    (job,) = highsync.jobs()
+    assert (job.options["preflight_only"], job.options["seed"], job.audio_url) == (True, 7, None)
+    assert [face.id for face in report.faces] == [face.id for face in PREFLIGHT.faces]
 
 
 def test_a_large_file_goes_up_in_parts_where_the_storage_takes_them(bucket_service: Service, tmp_path: Path) -> None:
@@ -256,6 +321,9 @@ def test_the_words_and_fields_are_those_of_the_api() -> None:
         (client.Batch, BatchView),
         (client.BatchCheck, BatchCheck),
         (client.WrongField, FieldError),
+        (client.Delivery, DeliveryView),
+        (client.Replay, ReplayView),
+        (client.WebhookSecret, SecretView),
     ]
     for ours, theirs in pairs:
         assert set(ours.model_fields) <= set(theirs.model_fields), ours

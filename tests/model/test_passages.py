@@ -21,7 +21,7 @@ from model.errors import (
 from model.faces.detector import Detection
 from model.media.audio import read_samples
 from model.media.reader import VideoReader, probe_video
-from model.pipeline import Pipeline
+from model.pipeline import Pipeline, _composed_pictures
 from model.plan import (
     AudioCodec,
     Container,
@@ -35,6 +35,7 @@ from model.plan import (
     plan_from_json,
     plan_to_json,
 )
+from model.progress import ignore_progress
 from model.survey import Survey, plan_dub, survey
 from model.weights import load_model
 from tests.media_factory import make_video, make_voice, rgb_picture
@@ -206,6 +207,22 @@ def test_only_the_passages_differ_in_picture_and_in_sound(
     assert np.abs(before - after[:, : before.shape[1]])[:, inside].max() > 0.2
 
 
+def test_pictures_outside_passages_and_without_a_face_are_the_sources_bit_for_bit(
+    pipeline: Pipeline, surveyed: Survey, video: Path, tmp_path: Path
+) -> None:
+    # Given two rendered passages; the second goes on for ten black frames, in which there is no face
+    dub = plan(surveyed, Passage(0.2, 0.4), Passage(1.0, 1.6))
+    paths = {segment.index: tmp_path / f"{segment.index}.mkv" for segment in dub.segments}
+    for segment in dub.segments:
+        pipeline.render_segment(dub, segment, paths[segment.index])
+    # When the pictures are composed
+    pictures = list(_composed_pictures(dub, paths, ignore_progress))
+    # Then no sample of any plane is another, but where a face was dubbed
+    source = [frame.planes for frame in VideoReader(video).frames()]
+    changed = [index for index, (a, b) in enumerate(zip(source, pictures, strict=True)) if not _are_equal(a, b)]
+    assert changed == [*range(5, 10), *range(25, 30)]
+
+
 def test_a_segment_hears_its_own_voice_from_its_start_and_the_dubs_at_its_time(
     pipeline: Pipeline, surveyed: Survey
 ) -> None:
@@ -216,6 +233,10 @@ def test_a_segment_hears_its_own_voice_from_its_start_and_the_dubs_at_its_time(
     features = pipeline._encoded(whole.voices[0], whole)
     assert torch.equal(at_once, features.at([0.4 + i / 25 for i in range(10)]))
     assert torch.equal(later, features.at([i / 25 for i in range(10)]))
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    return all(np.array_equal(getattr(one, plane), getattr(other, plane)) for plane in "yuv")
 
 
 def _sound(path: Path) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -21,10 +22,11 @@ from service.app import create_app
 from service.batches.endpoints import JSON_LINES
 from service.docs import SNAPSHOT
 from service.services import Services
+from tests.servers import RedisServer
 from tests.service.conftest import make_services, make_settings
 from tests.service.test_jobs import submit
 
-EXAMPLES = 25
+EXAMPLES, EXAMPLES_OVER_REDIS = 25, 4
 DOCUMENT: dict[str, Any] = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
 OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
 OF_A_JOB = [(method, path) for method, path in OPERATIONS if path.startswith("/jobs/{job_id}")]
@@ -93,6 +95,15 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
 
 @pytest.fixture(scope="module")
 def client(services: Services) -> TestClient:
+    return client_of(services)
+
+
+@pytest.fixture(scope="module")
+def description(client: TestClient) -> Any:
+    return description_of(client)
+
+
+def client_of(services: Services) -> TestClient:
     """Of a service with keys, with one that may do everything."""
     _, key = Keyring(services.keys, services.store).create(LOCAL_TENANT, Scope, KeyLimits())
     client = TestClient(create_app(services.settings, services))
@@ -100,20 +111,21 @@ def client(services: Services) -> TestClient:
     return client
 
 
-@pytest.fixture(scope="module")
-def description(client: TestClient) -> Any:
+def description_of(client: TestClient) -> Any:
     without_keys = {"generation": {"with-security-parameters": False}}  # the key is the client's, and stays the same
     config = schemathesis.Config.from_dict(without_keys)
     return schemathesis.openapi.from_asgi("/openapi.json", client.app, config=config)
 
 
-def check_answers(operation: Any, client: TestClient, job_ids: list[JobId] | None = None) -> None:
+def check_answers(
+    operation: Any, client: TestClient, job_ids: list[JobId] | None = None, examples: int = EXAMPLES
+) -> None:
     """Send many requests that fit the description, or do not, and hold each answer against it."""
     requests = st.one_of(operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
     key = {"Authorization": client.headers["Authorization"]}
 
     @given(case=requests, job_id=st.sampled_from(job_ids or [None]))
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     def check(case: schemathesis.Case, job_id: JobId | None) -> None:
         if job_id is not None:
             case.path_parameters = {"job_id": job_id}
@@ -148,3 +160,20 @@ class TestAnswers:
 
         over, alive = [failed, canceled], [submit(client), running, also_running]
         check_answers(description[path][method], client, over if method == "get" else over + alive)
+
+    @pytest.mark.e2e
+    def test_over_a_real_redis_are_as_described(self, redis_server: RedisServer, tmp_path: Path) -> None:
+        of_redis = {"redis_url": redis_server.url, "request_max_bytes": 2**20}
+        services = Services.from_settings(make_settings(tmp_path).model_copy(update=of_redis))
+        services.storage.prepare()
+        client = client_of(services)
+        description = description_of(client)
+
+        for method, path in OPERATIONS:
+            services.workers.announce("worker-1")  # each time: it is forgotten soon
+            job_ids = None
+            if (method, path) in OF_A_JOB:
+                canceled, waiting = submit(client), submit(client)
+                client.delete(f"/jobs/{canceled}")
+                job_ids = [canceled] if method == "get" else [canceled, waiting]
+            check_answers(description[path][method], client, job_ids, EXAMPLES_OVER_REDIS)

@@ -34,7 +34,8 @@ class TestProbes:
         assert with_changes(services, store=Away()).get("/livez").status_code == 200
 
     def test_ready_needs_a_worker(self, client: TestClient, services: Services) -> None:
-        assert client.get("/readyz").status_code == 503
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
         services.workers.announce("worker-1")
 
