@@ -8,6 +8,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -46,7 +47,7 @@ class LeaseKeeper:
         self._tick_s = min(tick_s, renew_s)
         self._renewed = time.monotonic()
         self._progress: Progress | None = None
-        self._interruption: Exception | None = None
+        self._interruption: Callable[[], Exception] | None = None
         self._done = threading.Event()
         logged_as_caller = contextvars.copy_context().run
         self._thread = threading.Thread(target=logged_as_caller, args=(self._run,), name="lease-keeper", daemon=True)
@@ -71,7 +72,7 @@ class LeaseKeeper:
         """
         self._vitals.sign_of_life()
         if self._interruption is not None:
-            raise self._interruption
+            raise self._interruption()  # not one that is kept here: it would keep the render's frames, with their tensors
         if self._stopping():
             raise ShuttingDown
 
@@ -90,7 +91,7 @@ class LeaseKeeper:
                     log.warning("job_store_away", reason=error.message)
                 away = True
             except (LeaseLost, JobNotFound) as error:
-                self._interruption = error if isinstance(error, LeaseLost) else LeaseLost(str(error))
+                self._interruption = partial(LeaseLost, str(error))
                 return
             except Exception:  # a thread that dies silently would lose the job
                 log.exception("lease_keeper_fault")
@@ -102,7 +103,7 @@ class LeaseKeeper:
         else:
             cancel_requested = self._store.get(self._lease.job.id).cancel_requested
         if cancel_requested:
-            self._interruption = JobCanceled()
+            self._interruption = JobCanceled
         progress, self._progress = self._progress, None
         if progress is not None:
             self._store.report_progress(self._lease, progress)

@@ -1,7 +1,9 @@
 """One attempt at a job, and every way it can end."""
 
+import gc
 import hashlib
 import time
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -291,6 +293,42 @@ def test_a_canceled_job_stops_within_two_seconds_and_leaves_nothing_behind(house
     assert time.monotonic() - asked[0] < 2.0
     assert pipeline.rendered == [0]
     assert house.objects(job) == []
+    assert list(house.scratch.jobs.iterdir()) == []
+
+
+class Tensors:
+    """What a render holds: on a GPU, its memory."""
+
+
+class HoldingPipeline(FakePipeline):
+    """Notes what its render holds."""
+
+    held: "weakref.ref[Tensors] | None" = None
+
+    def render_segment(self, *arguments: Any) -> None:
+        tensors = Tensors()
+        self.held = weakref.ref(tensors)
+        super().render_segment(*arguments)
+
+
+@pytest.mark.parametrize("reason", ["canceled", "lost", "stopping"])
+def test_a_render_that_is_stopped_lets_go_of_what_it_held_at_once(house: House, reason: str) -> None:
+    job = house.post()
+    lease = house.claim(job.id)
+    stop = {
+        "canceled": lambda: house.store.request_cancel(job.id),
+        "lost": lambda: house.store.release(lease),
+        "stopping": house.flags.stop,
+    }[reason]
+    pipeline = HoldingPipeline(interfere=at_segment(1, lambda: (stop(), wait_for_keeper())))
+    gc.disable()
+    try:
+        run_render(lease, house.bench(pipeline))
+        assert pipeline.held is not None
+        assert pipeline.held() is None
+    finally:
+        gc.enable()
+    assert pipeline.rendered == [0]
 
 
 def test_a_worker_that_stops_hands_its_job_to_the_next_which_renders_only_the_rest(house: House) -> None:
