@@ -72,7 +72,7 @@ class LeaseKeeper:
         """
         self._vitals.sign_of_life()
         if self._interruption is not None:
-            raise self._interruption()  # not one that is kept here: it would keep the render's frames, with their tensors
+            raise self._interruption()  # one that is kept here would keep the render's frames, with their tensors
         if self._stopping():
             raise ShuttingDown
 

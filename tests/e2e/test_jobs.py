@@ -1,8 +1,10 @@
 """The main job, from POST to file, over real servers."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -16,7 +18,7 @@ from model.plan import MediaLimits
 from model.progress import Stage
 from tests.e2e.house import FAULT_TOLERANT, QUICK, Studio, failure_of
 from tests.media_factory import make_voice
-from tests.servers import MotoServer
+from tests.servers import MotoServer, wait_until
 from tests.sites import Site, Visit
 
 pytestmark = pytest.mark.e2e
@@ -112,20 +114,44 @@ def test_a_real_clip_by_url_and_its_voice_by_upload_with_s3(
     assert sum(1 for _ in VideoReader(path).frames()) == 50
 
 
-def test_a_running_job_is_canceled_and_the_next_one_runs(
+def seconds_to_cancel(studio: Studio, video: str, audio: str) -> float:
+    """How long after the request a job that is denoising is canceled. Nothing of it is left then."""
+    job_id = studio.post(video, audio, num_inference_steps=20)
+    studio.wait_for_stage(job_id, "denoise")
+    asked = time.monotonic()
+    studio.client.cancel(job_id)
+    job = studio.client.wait(job_id, timeout_s=30)
+    seconds = time.monotonic() - asked
+    assert job.status == "canceled"
+    wait_until(lambda: not any(studio.stack.data_dir.rglob(f"*{job_id}*/*")), 5, what="clean folders")
+    return seconds
+
+
+def test_a_running_job_is_canceled_within_two_seconds_and_the_next_one_runs(
     studio: Studio, long_clip: Path, long_line: Path, clip: Path, line: Path
 ) -> None:
-    job_id = studio.post(studio.client.upload(long_clip), studio.client.upload(long_line), num_inference_steps=20)
-    studio.wait_for_stage(job_id, "denoise")
-    studio.client.cancel(job_id)
-    job = studio.client.wait(job_id, timeout_s=10)
-    assert job.status == "canceled"
+    video, audio = studio.client.upload(long_clip), studio.client.upload(long_line)
+    # A machine that others keep busy may be late now and then, so the best of three counts
+    assert any(seconds_to_cancel(studio, video, audio) < 2.0 for _ in range(3))
     assert studio.dub(studio.client.upload(clip), studio.client.upload(line)).status == "succeeded"
 
 
-def test_the_worker_shows_its_numbers(studio: Studio, clip: Path, line: Path) -> None:
-    import httpx
+def test_a_preflight_shows_the_faces_and_renders_nothing(studio: Studio, clip: Path, line: Path) -> None:
+    inputs = {"video_url": studio.client.upload(clip), "audio_url": studio.client.upload(line)}
+    accepted = httpx.post(f"{studio.stack.url}/preflight", json=inputs, trust_env=False)
+    assert accepted.status_code == 202
+    job = studio.wait(accepted.json()["id"])
+    assert job.status == "succeeded"
+    assert job.result is None
+    assert job.preflight is not None
+    (face,) = job.preflight.faces
+    picture = httpx.get(face.thumbnail_url, trust_env=False)
+    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
+    assert picture.content.startswith(b"\xff\xd8")
+    assert studio.rendered(job.id) == []
 
+
+def test_the_worker_shows_its_numbers(studio: Studio, clip: Path, line: Path) -> None:
     studio.dub(studio.client.upload(clip), studio.client.upload(line))
     text = httpx.get(f"http://127.0.0.1:{studio.stack.worker_metrics_port}/metrics", trust_env=False).text
     shown = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
