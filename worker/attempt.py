@@ -257,7 +257,8 @@ class Attempt:
     def _publish(self, path: Path, report: Report) -> JobResult:
         """Upload the result to this attempt's own place and make sure that it is there, whole."""
         self._at(WorkerStage.PUBLISH, 0, 1)
-        key, size, sha256 = f"{attempt_folder(self._lease)}/{path.name}", path.stat().st_size, sha256_of(path)
+        key, size = f"{attempt_folder(self._lease)}/{path.name}", path.stat().st_size
+        sha256 = sha256_of(path, self._keeper.check)
         self._storage.put_file(key, path, RESULT_TYPES[Container(path.suffix[1:])])
         stored = self._storage.stat(key)
         if (stored.bytes, stored.sha256) != (size, sha256):

@@ -49,7 +49,7 @@ class PatientStorage:
     """
     The storage as a render sees it: an outage shorter than `patience_s` is a delay, a longer one StorageUnavailable.
 
-    `check` is called while waiting and raises when the render has to stop.
+    `check` is called while files are on their way and while waiting, and raises when the render has to stop.
     """
 
     def __init__(self, storage: Storage, *, patience_s: float, check: Callable[[], None]) -> None:
@@ -59,11 +59,11 @@ class PatientStorage:
 
     def put_file(self, key: str, path: Path, content_type: str) -> StoredObject:
         """See Storage."""
-        return self._patiently(partial(self._storage.put_file, key, path, content_type))
+        return self._patiently(partial(self._storage.put_file, key, path, content_type, self._check))
 
     def fetch_file(self, key: str, path: Path) -> StoredObject:
         """See Storage."""
-        return self._patiently(partial(self._storage.fetch_file, key, path))
+        return self._patiently(partial(self._storage.fetch_file, key, path, self._check))
 
     def stat(self, key: str) -> StoredObject:
         """See Storage."""

@@ -21,9 +21,11 @@ from core.storage.links import LinkSigner
 from core.storage.protocol import (
     CHUNK_BYTES,
     ObjectNotFound,
+    OnChunk,
     StoredObject,
     UploadTarget,
     checked_key,
+    go_on,
     write_verified,
 )
 
@@ -99,11 +101,12 @@ class LocalStorage:
             raise StorageUnavailable(f"The storage folder: only {free} bytes are free.")
 
     @measured("put")
-    def put_file(self, key: str, path: Path, content_type: str) -> StoredObject:
+    def put_file(self, key: str, path: Path, content_type: str, on_chunk: OnChunk = go_on) -> StoredObject:
         """See Storage. The content type follows from the link's filename when the object is served."""
         with path.open("rb") as source, self.receive(key, path.stat().st_size) as incoming:
             while chunk := source.read(CHUNK_BYTES):
                 incoming.write(chunk)
+                on_chunk()
         return StoredObject(key, incoming.bytes, incoming.sha256)
 
     @contextmanager
@@ -122,11 +125,11 @@ class LocalStorage:
             temporary.unlink(missing_ok=True)
 
     @measured("fetch")
-    def fetch_file(self, key: str, path: Path) -> StoredObject:
+    def fetch_file(self, key: str, path: Path, on_chunk: OnChunk = go_on) -> StoredObject:
         """See Storage."""
         stored, file = self._open(key)
         with file:
-            return write_verified(_chunks(file), stored, path)
+            return write_verified(_chunks(file), stored, path, on_chunk)
 
     def open_stream(self, key: str) -> Iterator[bytes]:
         """See Storage."""

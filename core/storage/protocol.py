@@ -13,6 +13,14 @@ CHUNK_BYTES = 1024 * 1024
 _SAFE_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){0,7}")
 
 
+OnChunk = Callable[[], None]
+"""Called at each chunk of a transfer; may raise to end it."""
+
+
+def go_on() -> None:
+    """The OnChunk of whoever lets a transfer run to its end."""
+
+
 class ObjectNotFound(LookupError):
     """There is no object with this key. What that means is the caller's to say."""
 
@@ -87,10 +95,13 @@ class Storage(Protocol):
     def check(self) -> None:
         """Return when the storage can be used: the probe behind `/readyz`."""
 
-    def put_file(self, key: str, path: Path, content_type: str) -> StoredObject:
-        """Store the file, replacing what was there, and verify that it has arrived."""
+    def put_file(self, key: str, path: Path, content_type: str, on_chunk: OnChunk = go_on) -> StoredObject:
+        """
+        Store the file, replacing what was there, and verify that it has arrived. When `on_chunk` ends it, that
+        exception or StorageUnavailable is raised: S3's client may put its own in place.
+        """
 
-    def fetch_file(self, key: str, path: Path) -> StoredObject:
+    def fetch_file(self, key: str, path: Path, on_chunk: OnChunk = go_on) -> StoredObject:
         """Copy the object to a new local file, verified by size and sha256. Raises ObjectNotFound, ObjectDamaged."""
 
     def open_stream(self, key: str) -> Iterator[bytes]:
@@ -141,7 +152,9 @@ def checked_key(key: str) -> str:
     return key
 
 
-def write_verified(chunks: Iterator[bytes], expected: StoredObject, path: Path) -> StoredObject:
+def write_verified(
+    chunks: Iterator[bytes], expected: StoredObject, path: Path, on_chunk: OnChunk = go_on
+) -> StoredObject:
     """
     Write the chunks to `path` and return what arrived, with its digest.
 
@@ -156,6 +169,7 @@ def write_verified(chunks: Iterator[bytes], expected: StoredObject, path: Path) 
             for chunk in chunks:
                 digest.update(chunk)
                 written += file.write(chunk)
+                on_chunk()
         if written != expected.bytes or expected.sha256 not in (None, digest.hexdigest()):
             raise ObjectDamaged(f"{expected.key} arrived damaged: {written} of {expected.bytes} bytes.")
     except BaseException:
@@ -164,7 +178,11 @@ def write_verified(chunks: Iterator[bytes], expected: StoredObject, path: Path) 
     return StoredObject(expected.key, written, digest.hexdigest())
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Path, on_chunk: OnChunk = go_on) -> str:
     """The file's sha256, in hexadecimal."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            on_chunk()
+    return digest.hexdigest()

@@ -19,9 +19,11 @@ from core.settings import Settings
 from core.storage.protocol import (
     CHUNK_BYTES,
     ObjectNotFound,
+    OnChunk,
     StoredObject,
     UploadTarget,
     checked_key,
+    go_on,
     sha256_of,
     write_verified,
 )
@@ -99,9 +101,9 @@ class S3Storage:
             raise StorageUnavailable(f"S3: there is no bucket {self._bucket}.")
 
     @measured("put")
-    def put_file(self, key: str, path: Path, content_type: str) -> StoredObject:
+    def put_file(self, key: str, path: Path, content_type: str, on_chunk: OnChunk = go_on) -> StoredObject:
         """See Storage. Large files go up in parts, streamed from the disk."""
-        sent = StoredObject(key, path.stat().st_size, sha256_of(path))
+        sent = StoredObject(key, path.stat().st_size, sha256_of(path, on_chunk))
         with s3_errors_translated(key):
             self._client.upload_file(
                 Filename=str(path),
@@ -109,6 +111,7 @@ class S3Storage:
                 Key=self._place(key),
                 ExtraArgs={"ContentType": content_type, "Metadata": {"sha256": sent.sha256}},
                 Config=_TRANSFER,
+                Callback=lambda _bytes: on_chunk(),
             )
         arrived = self.stat(key)
         if arrived != sent:
@@ -116,9 +119,9 @@ class S3Storage:
         return arrived
 
     @measured("fetch")
-    def fetch_file(self, key: str, path: Path) -> StoredObject:
+    def fetch_file(self, key: str, path: Path, on_chunk: OnChunk = go_on) -> StoredObject:
         """See Storage."""
-        return write_verified(self.open_stream(key), self.stat(key), path)
+        return write_verified(self.open_stream(key), self.stat(key), path, on_chunk)
 
     def open_stream(self, key: str) -> Iterator[bytes]:
         """See Storage."""

@@ -13,6 +13,7 @@ from core.outgoing import Downloaded
 from core.queue import MemoryJobQueue
 from core.settings import Settings
 from core.storage import LocalStorage
+from core.storage.protocol import OnChunk, go_on
 from tests.core.houses import claim
 from tests.worker.fakes import FakePipeline
 from worker.bench import OnBytes, Workbench
@@ -40,11 +41,11 @@ class FlakyStorage(LocalStorage):
 
     outages = 0
 
-    def put_file(self, key: str, path: Path, content_type: str) -> Any:
+    def put_file(self, key: str, path: Path, content_type: str, on_chunk: OnChunk = go_on) -> Any:
         if self.outages > 0:
             self.outages -= 1
             raise StorageUnavailable("The folder is away.")
-        return super().put_file(key, path, content_type)
+        return super().put_file(key, path, content_type, on_chunk)
 
 
 @dataclass

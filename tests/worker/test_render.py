@@ -16,6 +16,7 @@ from core.errors import ErrorCode, QueueUnavailable
 from core.jobs import Job, JobOptions, JobResult, JobStatus
 from core.preflight import thumbnail_key
 from core.private_urls import PrivateUrls
+from core.storage.protocol import OnChunk
 from model.errors import NoFaceFound
 from model.plan import DubOptions
 from model.progress import Stage, StageProgress
@@ -81,9 +82,9 @@ def test_a_result_is_named_and_typed_by_its_container(house: House) -> None:
     job, put_file = house.post(options=JobOptions.model_validate({"output": output})), house.storage.put_file
     types: dict[str, str] = {}
 
-    def note_type(key: str, path: Path, content_type: str) -> Any:
+    def note_type(key: str, path: Path, content_type: str, on_chunk: OnChunk) -> Any:
         types[Path(key).name] = content_type
-        return put_file(key, path, content_type)
+        return put_file(key, path, content_type, on_chunk)
 
     house.storage.put_file = note_type  # type: ignore[method-assign]
     run_render(house.claim(job.id), house.bench(FakePipeline()))
@@ -294,6 +295,30 @@ def test_a_canceled_job_stops_within_two_seconds_and_leaves_nothing_behind(house
     assert pipeline.rendered == [0]
     assert house.objects(job) == []
     assert list(house.scratch.jobs.iterdir()) == []
+
+
+def test_a_job_that_is_canceled_while_a_file_is_fetched_takes_no_more_of_it(house: House, tmp_path: Path) -> None:
+    (tmp_path / "film").write_bytes(b"x" * 20_000_000)
+    house.storage.put_file(f"uploads/{UPLOAD}", tmp_path / "film", "video/mp4")
+    job = house.post(video_url=f"upload://{UPLOAD}")
+    chunks: list[int] = []
+    fetch_file = house.storage.fetch_file
+
+    def cancel_at_the_third_chunk(key: str, path: Path, on_chunk: OnChunk) -> Any:
+        def look_on() -> None:
+            chunks.append(1)
+            if len(chunks) == 3:
+                house.store.request_cancel(job.id)
+                wait_for_keeper()
+            on_chunk()
+
+        return fetch_file(key, path, look_on)
+
+    house.storage.fetch_file = cancel_at_the_third_chunk  # type: ignore[method-assign]
+    run_render(house.claim(job.id), house.bench(FakePipeline()))
+
+    assert house.store.get(job.id).status is JobStatus.CANCELED
+    assert len(chunks) == 3
 
 
 class Tensors:
@@ -570,11 +595,11 @@ def test_a_result_that_arrives_damaged_is_not_published(house: House) -> None:
     job = house.post()
     put_file = house.storage.put_file
 
-    def damage(key: str, path: Path, content_type: str) -> Any:
+    def damage(key: str, path: Path, content_type: str, on_chunk: OnChunk) -> Any:
         if key.endswith("result.mp4"):
             path = path.with_suffix(".cut")
             path.write_bytes(b"half")
-        return put_file(key, path, content_type)
+        return put_file(key, path, content_type, on_chunk)
 
     house.storage.put_file = damage  # type: ignore[method-assign]
     run_render(house.claim(job.id), house.bench(FakePipeline()))

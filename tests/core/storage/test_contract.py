@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import StorageUnavailable
 from core.storage import ObjectNotFound, Storage, StoredObject
 
 KEY = "jobs/j1/attempt-1/result.mp4"
@@ -31,6 +32,32 @@ def test_what_was_put_is_fetched(storage: Storage, tmp_path: Path, content: byte
     assert storage.fetch_file(KEY, tmp_path / "fetched") == stored
     assert (tmp_path / "fetched").read_bytes() == content
     assert b"".join(storage.open_stream(KEY)) == content
+
+
+class Stop(Exception):
+    """Somebody has had enough."""
+
+
+def stop() -> None:
+    raise Stop
+
+
+@pytest.mark.parametrize("content", [b"a film", b"x" * BIG_BYTES], ids=len)
+def test_whoever_looks_on_can_end_a_transfer(storage: Storage, tmp_path: Path, content: bytes) -> None:
+    with pytest.raises((Stop, StorageUnavailable)):
+        storage.put_file(KEY, given_file(tmp_path, content), "video/mp4", stop)
+    assert not storage.exists(KEY)
+    put(storage, tmp_path, content=content)
+    with pytest.raises(Stop):
+        storage.fetch_file(KEY, tmp_path / "fetched", stop)
+    assert not (tmp_path / "fetched").exists()
+
+
+def test_whoever_looks_on_sees_every_few_megabytes(storage: Storage, tmp_path: Path) -> None:
+    seen: list[str] = []
+    storage.put_file(KEY, given_file(tmp_path, b"x" * BIG_BYTES), "video/mp4", lambda: seen.append("put"))
+    storage.fetch_file(KEY, tmp_path / "fetched", lambda: seen.append("fetch"))
+    assert min(seen.count("put"), seen.count("fetch")) >= BIG_BYTES // (8 * 1024**2)
 
 
 def test_a_stream_comes_in_small_chunks(storage: Storage, tmp_path: Path) -> None:
