@@ -31,6 +31,12 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = START_TIMEOUT_S
         time.sleep(0.02)
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that this one has started and that live."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(child) for child in found.stdout.split()]
+
+
 class ServerProcess:
     """A child process that can be started, stopped, killed, frozen and started again on the same port."""
 

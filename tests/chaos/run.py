@@ -9,7 +9,7 @@ from pathlib import Path
 from cli.processes import StackError
 from tests.chaos.house import WORKERS, ChaosHouse
 from tests.chaos.ledger import Ledger, make_ledger, wait_until_over
-from tests.chaos.saboteurs import of_our_processes, of_what_they_stand_on
+from tests.chaos.saboteurs import of_render_processes, of_what_they_stand_on, of_whole_processes
 from tests.chaos.studio import Answers, Studio
 
 POSTED_WITHIN = 0.6
@@ -60,10 +60,10 @@ def _under_fire(
     """Post the jobs while saboteurs work; the ids of the jobs, the deeds, and how many seconds it took."""
     started = time.monotonic()
     ground = of_what_they_stand_on(house, seed, long_outage_after_s=seconds / 2 if long_outage else None)
-    with of_our_processes(house, seed) as processes, ground:
+    with of_render_processes(house, seed) as renders, of_whole_processes(house, seed) as whole, ground:
         ids = studio.post_all()
         time.sleep(max(0.0, started + seconds - time.monotonic()))
-    return ids, processes.done + ground.done, time.monotonic() - started
+    return ids, renders.done + whole.done + ground.done, time.monotonic() - started
 
 
 def _dismiss_workers(house: ChaosHouse) -> None:

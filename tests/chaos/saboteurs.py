@@ -1,9 +1,8 @@
-"""Who break things: one breaks our own processes, the other what they stand on. Each is seeded, and undoes its deed."""
+"""Who break things: render processes, whole processes of ours, and what they stand on. Each is seeded."""
 
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -14,12 +13,14 @@ from typing import Self
 
 from tests.chaos.house import SECONDS_PER_SEGMENT, ChaosHouse
 
-Deed = Callable[[], None]
+Deed = Callable[[], bool | None]
+"""False: it found nothing to break, and does not count."""
+
 Once = tuple[str, float, Deed]
 """A deed that is done one time: its name, after how many seconds, and what it does."""
 
-KILL_CHILD = "kill -9 of a render process, in the middle of a segment if one renders"
-KILL_WORKER = "kill -9 of a worker with its children, likewise"
+KILL_CHILD = "kill -9 of a render process, in the middle of a segment"
+KILL_WORKER = "kill -9 of a worker with its children, likewise if one renders"
 DEPLOY_WORKER = "SIGTERM of a worker, and a new one"
 KILL_API = "kill -9 of one of the two APIs"
 KILL_REDIS = "kill -9 of Redis, start on its log"
@@ -42,7 +43,8 @@ DEEDS = frozenset(
 )
 """All that is done to the house, by name."""
 
-KILLS_PAUSE_S = (2.0, 6.0)
+RENDERS_PAUSE_S = (4.0, 9.0)
+WHOLE_PAUSE_S = (6.0, 12.0)
 OUTAGES_PAUSE_S = (5.0, 12.0)
 """Between the end of one deed and the next of one saboteur, in seconds. Between outages jobs get somewhere."""
 
@@ -89,8 +91,8 @@ class Saboteur:
         try:
             while not self._stopping.wait(self._random.uniform(*self._pause_s)):
                 name, deed = self._choose()
-                deed()
-                self.done[name] += 1
+                if deed() is not False:
+                    self.done[name] += 1
         except Exception as error:  # noqa: BLE001  raised in the main thread
             self.fault = error
 
@@ -102,32 +104,41 @@ class Saboteur:
         return name, deed
 
 
-def of_our_processes(house: ChaosHouse, seed: int) -> Saboteur:
-    """Kills render processes, whole workers and APIs, and deploys workers anew."""
+def of_render_processes(house: ChaosHouse, seed: int) -> Saboteur:
+    """Kills the process that begins a segment next, and waits for no one to come back."""
+    chance = random.Random(f"{seed} renderings")
+
+    def kill_child() -> bool:
+        pid = _rendering(house, chance)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return pid is not None
+
+    return Saboteur(f"{seed} render processes", RENDERS_PAUSE_S, [(KILL_CHILD, 1, kill_child)])
+
+
+def _rendering(house: ChaosHouse, chance: random.Random) -> int | None:
+    """The process that begins to render next, in the middle of it; None when none does."""
+    before, deadline = len(house.stack.renderings()), time.monotonic() + RENDERS_WITHIN_S
+    while time.monotonic() < deadline:
+        if begun := house.stack.renderings()[before:]:
+            time.sleep(chance.uniform(0, SECONDS_PER_SEGMENT))
+            return int(begun[0]["pid"])
+        time.sleep(0.05)
+    return None
+
+
+def of_whole_processes(house: ChaosHouse, seed: int) -> Saboteur:
+    """Kills whole workers and APIs, and deploys workers anew."""
     chance = random.Random(f"{seed} victims")
 
     def some_worker() -> int:
         return chance.randrange(len(house.workers))
 
-    def rendering() -> int | None:
-        """The process that begins to render next, in the middle of it; None when none does."""
-        before, deadline = len(house.stack.renderings()), time.monotonic() + RENDERS_WITHIN_S
-        while time.monotonic() < deadline:
-            if begun := house.stack.renderings()[before:]:
-                time.sleep(chance.uniform(0, SECONDS_PER_SEGMENT))
-                return int(begun[0]["pid"])
-            time.sleep(0.05)
-        return None
-
-    def kill_child() -> None:
-        pid = rendering()
-        for child in _children_of(house.workers[some_worker()].pid) if pid is None else [pid]:
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-
     def kill_worker() -> None:
         groups = [worker.pid for worker in house.workers]
-        group = _group_of(rendering())
+        group = _group_of(_rendering(house, chance))
         place = groups.index(group) if group in groups else some_worker()
         house.workers[place].kill()
         house.workers[place] = house.stack.start_worker()
@@ -138,20 +149,14 @@ def of_our_processes(house: ChaosHouse, seed: int) -> Saboteur:
         house.workers[place] = house.stack.start_worker()
 
     return Saboteur(
-        f"{seed} processes",
-        KILLS_PAUSE_S,
+        f"{seed} whole processes",
+        WHOLE_PAUSE_S,
         [
-            (KILL_CHILD, 6, kill_child),
-            (KILL_WORKER, 2, kill_worker),
-            (DEPLOY_WORKER, 2, deploy_worker),
+            (KILL_WORKER, 1, kill_worker),
+            (DEPLOY_WORKER, 1, deploy_worker),
             (KILL_API, 1, lambda: house.kill_api(chance.randrange(len(house.apis)))),
         ],
     )
-
-
-def _children_of(pid: int) -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(child) for child in found.stdout.split()]
 
 
 def _group_of(pid: int | None) -> int | None:

@@ -14,7 +14,8 @@ import pytest
 from redis import Redis
 
 from client import HighSync, Job
-from tests.servers import wait_until
+from tests.servers import children_of, wait_until
+from tests.sites import Site, Visit
 from tests.stub_stack import SEGMENTS, StubStack, stub_clip, stub_voice
 from tests.stub_worker import POISON_SEED, Fault
 
@@ -24,6 +25,7 @@ TIMEOUT_S = 180.0
 STALL_TIMEOUT_S = 8
 """Longer than anything that an honest render does between two signs of life, on a busy machine too."""
 
+OUTAGE_S = 30.0
 SOON_S = 5.0
 """A refusal comes within so many seconds, on a busy machine too. Alone it takes two and a half at most."""
 
@@ -34,14 +36,21 @@ class Studio:
     def __init__(self, stack: StubStack, client: HighSync, folder: Path) -> None:
         self.stack = stack
         self.client = client
-        self.inputs = {
-            "video_url": client.upload(stub_clip(folder / "clip.mp4")),
-            "audio_url": client.upload(stub_voice(folder / "line.wav")),
-        }
+        self.clip, self.line = stub_clip(folder / "clip.mp4"), stub_voice(folder / "line.wav")
+        self.upload_inputs()
 
-    def post(self, seed: int = 0) -> str:
+    def upload_inputs(self) -> None:
+        """Bring the files of the jobs to the service."""
+        self.inputs = {"video_url": self.client.upload(self.clip), "audio_url": self.client.upload(self.line)}
+
+    def post(self, seed: int = 0, video_url: str | None = None) -> str:
         """The id of a new job."""
-        return self.client.submit(self.inputs["video_url"], self.inputs["audio_url"], seed=seed).id
+        return self.client.submit(video_url or self.inputs["video_url"], self.inputs["audio_url"], seed=seed).id
+
+    def kill_render_process(self) -> None:
+        """Kill what the worker has started: its one process that fetches, renders and publishes."""
+        for pid in children_of(self.stack.worker.pid):
+            os.kill(pid, signal.SIGKILL)
 
     def post_raw(self) -> httpx.Response:
         """The plain answer to one POST /jobs."""
@@ -82,9 +91,19 @@ class Studio:
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+def site() -> Iterator[Site]:
+    """A web server of the studio's network, which the operator has allowed."""
+    with Site() as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Studio]:
     folder = tmp_path_factory.mktemp("faults")
-    settings = {"HIGHSYNC_STALL_TIMEOUT_S": str(STALL_TIMEOUT_S)}
+    settings = {
+        "HIGHSYNC_STALL_TIMEOUT_S": str(STALL_TIMEOUT_S),
+        "HIGHSYNC_FETCH_ALLOW": f"127.0.0.1/32:{site.port}",
+    }
     with StubStack(folder / "stack", settings=settings) as stack, HighSync(stack.url) as client:
         yield Studio(stack, client, folder)
 
@@ -100,6 +119,28 @@ def test_a_job_outlives_a_kill_9_at_any_stage(studio: Studio, stages: tuple[str,
     studio.finished(job_id)
     assert studio.attempts(job_id) == 1 + len(stages)
     assert studio.stack.worker.returncode is None
+
+
+def test_a_job_outlives_a_kill_9_while_it_fetches(studio: Studio, site: Site) -> None:
+    # Given a server that stops in the middle of the file, the first time it is asked for it
+    content, is_halfway = studio.clip.read_bytes(), threading.Event()
+
+    def clip(visit: Visit) -> None:
+        if is_halfway.is_set():
+            return visit.reply(200, content)
+        visit.start({"Content-Length": str(len(content))})
+        visit.wfile.write(content[: len(content) // 2])
+        is_halfway.set()
+        visit.rfile.read(1)  # until the other side is gone
+
+    site.pages["/clip.mp4"] = clip
+    job_id = studio.post(video_url=site.url("/clip.mp4"))
+    assert is_halfway.wait(TIMEOUT_S)
+
+    studio.kill_render_process()
+
+    studio.finished(job_id)
+    assert studio.attempts(job_id) == 2
 
 
 def test_a_job_outlives_the_end_of_its_whole_worker_while_it_encodes(studio: Studio) -> None:
@@ -143,20 +184,26 @@ def test_a_poison_job_fails_after_three_workers_and_harms_no_other(studio: Studi
     assert [studio.attempts(job_id) for job_id in others] == [1, 1, 1]
 
 
-def test_a_worker_killed_between_upload_and_publication(studio: Studio) -> None:
+@pytest.mark.parametrize("victim", ["worker", "render process"])
+def test_a_worker_killed_between_upload_and_publication(studio: Studio, victim: str) -> None:
     # Given a result in storage, of which Redis, frozen, has not been told
     job_id = studio.post()
     studio.wait_for_rendering(job_id)
     os.kill(studio.stack.redis.pid, signal.SIGSTOP)
     storage = studio.stack.data_dir / "storage"
     wait_until(lambda: any(storage.rglob(f"jobs/{job_id}/attempt-1/result.mp4")), TIMEOUT_S, what="an upload")
-    # When the worker dies before it can tell
-    studio.stack.worker.kill()
+    # When the worker, or its child alone, dies before it can tell
+    if victim == "worker":
+        studio.stack.worker.kill()
+    else:
+        studio.kill_render_process()
     os.kill(studio.stack.redis.pid, signal.SIGCONT)
-    studio.stack.worker = studio.stack.start_worker()
+    if victim == "worker":
+        studio.stack.worker = studio.stack.start_worker()
     # Then another one finishes the job with what was saved
     (job,) = studio.finished(job_id)
     assert job.result is not None
+    assert studio.attempts(job_id) == 2
 
 
 def test_redis_that_is_frozen_is_a_quick_503_for_all_who_ask_at_once(studio: Studio) -> None:
@@ -209,11 +256,29 @@ def test_redis_killed_and_away_for_several_leases(studio: Studio) -> None:
     # Given a job that runs and jobs that wait
     ids = [studio.post() for _ in range(4)]
     studio.wait_for_rendering(ids[0])
-    # When Redis is killed, and stays away for longer than any lease
+    # When Redis is killed, and stays away for half a minute: ten leases
     studio.stack.redis.kill()
-    time.sleep(8)
+    time.sleep(OUTAGE_S)
     refusal = studio.post_raw()
     studio.restart_redis()
     # Then what was accepted is in its log, and every job ends once
     assert refusal.status_code == 503
     studio.finished(*ids)
+
+
+def test_a_redis_that_was_emptied_is_worked_with_on(studio: Studio) -> None:
+    # Given a job that runs and one that waits
+    lost = [studio.post(), studio.post()]
+    studio.wait_for_rendering(lost[0])
+    # When everything in Redis is thrown away
+    with studio.redis() as redis:
+        redis.flushall()
+    # Then the jobs are gone, and who asks is told so; their files stay for now
+    answers = [httpx.get(f"{studio.stack.url}/jobs/{job_id}", trust_env=False) for job_id in lost]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(404, "job_not_found")] * 2
+    assert any((studio.stack.data_dir / "storage" / "objects" / "uploads").iterdir())
+    # And the same API and the same worker take the next job
+    studio.upload_inputs()
+    studio.finished(studio.post())
+    assert not studio.published().keys() & set(lost)
+    studio.stack.check()

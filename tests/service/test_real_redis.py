@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
 
+from core.api_keys import KeyLimits, Keyring, RedisKeyStore, Scope
 from core.job_store import RedisJobStore
 from core.jobs import JobStatus
 from core.queue import QUEUE_NAME
@@ -118,3 +119,26 @@ def test_two_replicas_tell_a_webhook_once(settings: Settings, site: Site) -> Non
 
     assert store.stats().by_status[JobStatus.CANCELED] == 5
     assert len({headers["webhook-id"] for _, _, headers, _ in site.visits}) == len(site.visits) == 5
+
+
+def test_an_emptied_redis_opens_no_door_and_takes_new_keys(settings: Settings) -> None:
+    # Given a tenant with a key and a job
+    settings = settings.model_copy(update={"allow_unauthenticated": False})
+    keyring = Keyring(RedisKeyStore.connect(settings.redis_url), RedisJobStore.connect(settings.redis_url))
+
+    def new_key() -> dict[str, str]:
+        _, text = keyring.create("ada", (Scope.SUBMIT, Scope.READ), KeyLimits())
+        return {"Authorization": f"Bearer {text.get_secret_value()}"}
+
+    with api(settings) as client:
+        lost = new_key()
+        job = client.post("/jobs", json=URLS, headers=lost).json()["links"]["self"]
+        # When everything in Redis is thrown away
+        with Redis.from_url(settings.redis_url) as redis:
+            redis.flushall()
+        # Then the key is unknown, and nobody is let in without one; a new key works at once, and the job is gone
+        assert client.post("/jobs", json=URLS, headers=lost).json()["code"] == "invalid_api_key"
+        assert client.post("/jobs", json=URLS).json()["code"] == "missing_api_key"
+        new = new_key()
+        assert client.get(job, headers=new).json()["code"] == "job_not_found"
+        assert client.post("/jobs", json=URLS, headers=new).status_code == 202
