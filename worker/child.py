@@ -120,7 +120,7 @@ def load_pipeline(settings: Settings) -> "Pipeline":
 def _report_confinement(settings: Settings) -> None:
     """Say what holds the processes that decode inputs; loudly when one that was taken over could reach the network."""
     from model.media.sandbox.decoder import confinement
-    from worker.attempt import media_limits
+    from worker.options import media_limits
 
     held = confinement(media_limits(settings))
     report = log.info if held.reaches_no_network else log.warning

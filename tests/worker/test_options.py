@@ -23,7 +23,7 @@ from model.plan import (
     SyncMode,
     VideoCodec,
 )
-from worker.attempt import dub_options, media_limits
+from worker.options import dub_options, media_limits
 
 
 def translated(**options: Any) -> DubOptions:
