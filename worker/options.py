@@ -1,4 +1,4 @@
-"""A job's options and the operator's limits in the words of the model library; core and model know nothing of each other."""
+"""A job's options and the operator's limits in the words of the model library: neither core nor model knows the other."""
 
 from pathlib import Path
 
