@@ -1,4 +1,4 @@
-"""A job's options and the operator's limits in the words of the model library: neither core nor model knows the other."""
+"""A job's options and the operator's limits in the words of the model library, which core does not know."""
 
 from pathlib import Path
 
