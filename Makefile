@@ -18,11 +18,11 @@ setup: ## prepare this machine: system packages and .venv/ with CPU torch
 demo: setup ## dub a sample clip through the API; leaves out/dubbed.mp4
 	$(BIN)/highsync demo
 
-# One test process keeps one core busy: more threads would only wait for each other.
+# One test process keeps one core busy: more threads would only wait for each other. End-to-end tests mostly wait.
 test: export OMP_NUM_THREADS ?= 1
 test: lint types ## lint, types, layers, unit and end-to-end tests; CI (.ci/run) runs this, then the goldens and the demo
-	$(BIN)/pytest -m "not e2e and not gpu"
-	$(BIN)/pytest -m "e2e and not gpu"
+	$(BIN)/pytest -m "not e2e and not gpu" --numprocesses 2
+	$(BIN)/pytest -m "e2e and not gpu" --numprocesses 3 --dist loadfile
 
 lint: setup ## ruff, its formatting, and the import layers
 	$(BIN)/ruff check .

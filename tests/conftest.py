@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import MotoServer, RedisServer
+
+# Tests run beside each other on shared machines, where the time that one example takes says nothing.
+settings.register_profile("highsync", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("highsync")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -408,9 +408,7 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestAnyOrder.settings = settings(max_examples=40, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 
 
 def test_everything_goes_once_all_jobs_are_purged(place: Place) -> None:

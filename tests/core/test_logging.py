@@ -135,7 +135,7 @@ def test_values_with_a_telling_name_are_taken_out(capsys: pytest.CaptureFixture[
     assert SECRET not in str(line)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.recursive(st.text() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_any_value_can_be_redacted_and_doing_it_twice_changes_nothing(value: object) -> None:
     once = redacted(value)

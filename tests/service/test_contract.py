@@ -125,7 +125,7 @@ def check_answers(
     key = {"Authorization": client.headers["Authorization"]}
 
     @given(case=requests, job_id=st.sampled_from(job_ids or [None]))
-    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, derandomize=True, suppress_health_check=list(HealthCheck))
     def check(case: schemathesis.Case, job_id: JobId | None) -> None:
         if job_id is not None:
             case.path_parameters = {"job_id": job_id}

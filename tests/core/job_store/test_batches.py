@@ -101,7 +101,7 @@ def test_its_jobs_are_listed_by_page_and_state(store: JobStore) -> None:
     assert store.list(tenant="ben", limit=3, batch_id=batch.id).jobs == ()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ends=st.lists(st.sampled_from(sorted(ENDS)), min_size=1, max_size=6))
 def test_it_is_counted_at_every_step_and_over_with_its_last_job(store: JobStore, ends: list[JobStatus]) -> None:
     """Given any ends of its jobs, the batch is finished after the last of them and not before."""

@@ -347,7 +347,5 @@ def test_both_stores_do_the_same(client: Redis) -> None:
     machine = type("Machine", (BothStores,), {"redis": client})
     run_state_machine_as_test(
         machine,
-        settings=settings(
-            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=15, stateful_step_count=25, suppress_health_check=list(HealthCheck)),
     )

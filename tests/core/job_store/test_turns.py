@@ -175,7 +175,7 @@ def test_only_what_waits_has_a_position(store: JobStore) -> None:
 arrivals = st.lists(st.tuples(st.sampled_from(["ada", "ben", "cleo"]), st.sampled_from(Priority)), max_size=12)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=arrivals, after=arrivals, claims=st.integers(0, 6))
 def test_positions_say_in_which_order_jobs_of_one_priority_are_claimed(
     store: JobStore, before: list[tuple[str, Priority]], after: list[tuple[str, Priority]], claims: int

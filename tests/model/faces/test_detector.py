@@ -110,7 +110,7 @@ def test_a_file_that_is_not_the_known_one_is_never_loaded(tmp_path: Path):
         make_detector(tmp_path / "other.onnx")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(width=st.integers(1, 1500), height=st.integers(1, 1500))
 def test_shrinking_fits_the_long_side_and_keeps_the_shape(width, height):
     picture = np.broadcast_to(np.zeros(3, np.uint8), (height, width, 3))

@@ -27,7 +27,7 @@ def cuts(pictures: list[np.ndarray]) -> list[int]:
     return [index for index, (_, starts) in enumerate(mark_cuts(pictures)) if starts]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lengths=st.lists(st.integers(4, 12), min_size=1, max_size=5),
     speed=st.integers(0, 2),
@@ -39,7 +39,7 @@ def test_every_cut_between_shots_is_found_and_no_other(lengths, speed, noise, fi
     assert cuts(pictures) == [sum(lengths[:i]) for i in range(len(lengths))]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(speed=st.integers(0, 5), number=st.integers(0, 100))
 def test_a_pan_is_one_shot_at_any_speed(speed, number):
     assert cuts(shot(number, 30, speed)) == [0]

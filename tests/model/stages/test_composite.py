@@ -50,7 +50,7 @@ def frame_and_box(draw) -> tuple[int, int, Box]:
     return width, height, (x0, y0, draw(st.integers(x0 + 16, width)), draw(st.integers(y0 + 16, height)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(place=frame_and_box(), color=st.sampled_from([LIMITED_709, FULL_601]), seed=st.integers(0, 100))
 def test_every_sample_outside_the_mouth_is_the_sources_own(place, color, seed):
     width, height, box = place
@@ -61,7 +61,7 @@ def test_every_sample_outside_the_mouth_is_the_sources_own(place, color, seed):
         assert (after[outside] == before[outside]).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(place=frame_and_box(), seed=st.integers(0, 100))
 def test_the_published_paste_changes_nothing_outside_its_box(place, seed):
     width, height, box = place

@@ -35,7 +35,7 @@ def test_a_still_face_is_boxed_in_every_frame(geometry, stride):
     assert faces.shots == ((0, 12),)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lengths=st.lists(st.integers(4, 9), min_size=1, max_size=4), stride=st.sampled_from([1, 5]), data=st.data())
 def test_each_shot_follows_its_own_face_and_no_box_crosses_a_cut(lengths, stride, data):
     faces_of_shots = [

@@ -109,7 +109,7 @@ def test_any_order_gives_the_same_frames(
 
 
 @given(st.lists(st.integers(0, 19), min_size=1, max_size=30))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_order_asked_for_is_the_order_given(tmp_path: Path, indices: list[int]) -> None:
     path = tmp_path / "a.mp4"
     if not path.exists():
