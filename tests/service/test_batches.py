@@ -233,7 +233,7 @@ class TestFollowing:
         assert len(jobs_of(client, batch_id)) == 3
         assert [job["id"] for job in jobs_of(client, batch_id, status="running")] == [running]
 
-    @pytest.mark.parametrize("name", ["nothing", "b_", new_batch_id(), "%00", "0" * 36])
+    @pytest.mark.parametrize("name", ["nothing", "b_", new_batch_id(), "%00", "0" * 36], ids=range(5))
     def test_an_unknown_one_is_not_found_however_it_is_spelled(self, client: TestClient, name: str) -> None:
         for answer in (
             client.get(f"/batches/{name}"),

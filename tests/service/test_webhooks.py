@@ -132,7 +132,9 @@ class TestReplay:
         (due,) = services.outbox.take_due(10, 60, 10)
         assert due.message_id == before["message_id"]
 
-    @pytest.mark.parametrize("name", ["nothing", "a.b", "-", new_job_id(), f"{new_job_id()}-0123456789ab", "%00"])
+    @pytest.mark.parametrize(
+        "name", ["nothing", "a.b", "-", new_job_id(), f"{new_job_id()}-0123456789ab", "%00"], ids=range(6)
+    )
     def test_an_unknown_delivery_is_not_found(self, client: TestClient, name: str) -> None:
         answer = client.post(f"/webhooks/deliveries/{name}/replay")
         assert (answer.status_code, answer.json()["code"]) == (404, "delivery_not_found")
