@@ -20,7 +20,7 @@ demo: setup ## dub a sample clip through the API; leaves out/dubbed.mp4
 
 # One test process keeps one core busy: more threads would only wait for each other. End-to-end tests mostly wait.
 test: export OMP_NUM_THREADS ?= 1
-test: lint types ## lint, types, layers, unit and end-to-end tests; CI (.ci/run) runs this, then the goldens and the demo
+test: lint types ## lint, types, layers, unit and end-to-end tests; CI (.ci/run) runs this, then a step of the goldens and the demo
 	$(BIN)/pytest -m "not e2e and not gpu" --numprocesses 2
 	$(BIN)/pytest -m "e2e and not gpu" --numprocesses 3 --dist loadfile
 
@@ -42,8 +42,8 @@ fuzz: export OMP_NUM_THREADS ?= 1
 fuzz: setup ## dub 300 broken media files and count how they end; ARGS="--files 50 --seed 7"
 	$(BIN)/python -m tests.fuzz_media $(ARGS)
 
-golden: setup ## compare with the published model's numbers; GOLDENS=folder
-	$(BIN)/python -m model.parity $(GOLDENS)
+golden: setup ## compare with the published model's numbers; GOLDENS=folder, ARGS="--only step"
+	$(BIN)/python -m model.parity $(GOLDENS) $(ARGS)
 
 lock: ## pin the dependencies anew: requirements/*.lock
 	@scripts/lock.sh
