@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -180,9 +181,14 @@ def write_verified(
 
 def sha256_of(path: Path, on_chunk: OnChunk = go_on) -> str:
     """The file's sha256, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            on_chunk()
+        return sha256_of_chunks(iter(partial(file.read, CHUNK_BYTES), b""), on_chunk)
+
+
+def sha256_of_chunks(chunks: Iterable[bytes], on_chunk: OnChunk = go_on) -> str:
+    """The sha256 of all chunks one after the other, in hexadecimal."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        on_chunk()
     return digest.hexdigest()

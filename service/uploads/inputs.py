@@ -1,12 +1,11 @@
 """Uploads as the inputs of jobs: looked at before a job is accepted, and held for it."""
 
-import hashlib
-
 from core.api_keys import limits_of
 from core.errors import ChecksumMismatch, InputTooLarge, UploadNotFound, UploadQuotaExceeded
 from core.jobs import Job
 from core.sniff import SNIFF_BYTES, refuse_non_media
 from core.storage import ObjectNotFound
+from core.storage.protocol import sha256_of_chunks
 from core.uploads import Upload, UploadId, UploadState, upload_id_of, uploads_of
 from service.services import Services
 
@@ -46,12 +45,10 @@ def note_joined(upload: Upload, services: Services) -> Upload:
     Raises ChecksumMismatch for another file, which goes.
     """
     if upload.sha256 is not None:
-        digest = hashlib.sha256()
-        for chunk in services.storage.open_stream(upload.key):
-            digest.update(chunk)
-        if digest.hexdigest() != upload.sha256:
+        sha256 = sha256_of_chunks(services.storage.open_stream(upload.key))
+        if sha256 != upload.sha256:
             services.storage.delete_prefix(upload.key)
-            raise ChecksumMismatch(f"The file has the sha256 {digest.hexdigest()}, and {upload.sha256} was announced.")
+            raise ChecksumMismatch(f"The file has the sha256 {sha256}, and {upload.sha256} was announced.")
     return _note_file(upload, services)
 
 
