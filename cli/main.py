@@ -335,4 +335,4 @@ def _service(url: str, as_json: bool) -> "Remote":
     """The key comes from the environment only: a command line can be read by everybody on the machine."""
     from cli.remote import Remote
 
-    return Remote(url, os.environ.get("HIGHSYNC_API_KEY"), as_json)
+    return Remote(url, os.environ.get("HIGHSYNC_API_KEY"), as_json, ca_file=os.environ.get("HIGHSYNC_CA_FILE"))

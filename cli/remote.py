@@ -36,17 +36,21 @@ ID_DIGITS = 36
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Which service, by whose key, whether a program reads what is printed, and how long it may be away (seconds)."""
+    """
+    Which service, by whose key, whether a program reads what is printed, how long it may be away (seconds), and whose
+    certificates are trusted, if not the usual ones.
+    """
 
     url: str
     api_key: str | None
     as_json: bool
     patience_s: float = 10.0
+    ca_file: str | None = None
 
     def run(self, command: Callable[[HighSync], None]) -> int:
         """Run a command against the service; the exit code."""
         try:
-            with HighSync(self.url, self.api_key, patience_s=self.patience_s) as service:
+            with HighSync(self.url, self.api_key, patience_s=self.patience_s, ca_file=self.ca_file) as service:
                 command(service)
         except (Unreachable, ServiceUnavailable, LimitReached) as error:
             say_error(str(error))

@@ -53,7 +53,8 @@ class HighSync:
 
     Requests that can be repeated without harm are repeated, for up to `patience_s` seconds in a row, while the service
     is away. `timeout_s` is how long one answer may take. `trust_env` lets the environment name proxies and
-    certificates; without it nothing stands between this machine and the service.
+    certificates; without it nothing stands between this machine and the service. `ca_file` (PEM) has the certificate
+    authority to trust in place of the usual ones, such as that of the studio's own proxy.
 
     Every method raises the classes of `client.errors`, and OSError for local files.
     """
@@ -66,9 +67,12 @@ class HighSync:
         timeout_s: float = 60.0,
         patience_s: float = 60.0,
         trust_env: bool = False,
+        ca_file: str | Path | None = None,
     ) -> None:
         self._longest_wait_s = min(_LONGEST_WAIT_S, timeout_s / 2)
-        self._wire = Wire(url, api_key, timeout_s=timeout_s, patience_s=patience_s, trust_env=trust_env)
+        self._wire = Wire(
+            url, api_key, timeout_s=timeout_s, patience_s=patience_s, trust_env=trust_env, ca_file=ca_file
+        )
         self.batches = Batches(self._wire)
         self.webhooks = Webhooks(self._wire)
 

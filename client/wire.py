@@ -1,9 +1,11 @@
 """One exchange after another: errors get their class, and what may be repeated is repeated for a while."""
 
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,15 +57,26 @@ class Wire:
     The API key goes to the API only: a link carries its own permission, and a storage refuses a request with two.
     """
 
-    def __init__(self, url: str, api_key: str | None, *, timeout_s: float, patience_s: float, trust_env: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        *,
+        timeout_s: float,
+        patience_s: float,
+        trust_env: bool,
+        ca_file: str | Path | None,
+    ) -> None:
         self._patience_s = patience_s
+        verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
         self._api = httpx.Client(
             base_url=url.rstrip("/"),
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=timeout_s,
             trust_env=trust_env,
+            verify=verify,
         )
-        self._storage = httpx.Client(timeout=timeout_s, trust_env=trust_env)
+        self._storage = httpx.Client(timeout=timeout_s, trust_env=trust_env, verify=verify)
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "HIGHSYNC_"
 
+_WELL_KNOWN = ("changeme", "replaceme", "yoursecret", "minioadmin", "password", "example", "default", "insecure")
+"""What stands in place of a secret in examples and in the defaults of other services; looked for among the letters."""
+
 
 class SettingsError(Exception):
     """The environment does not make valid settings. The message names each variable and what is wrong with it."""
@@ -188,6 +191,19 @@ class Settings(BaseSettings):
         if secret is not None and not 24 <= len(_base64_bytes(secret.get_secret_value().removeprefix("whsec_"))) <= 64:
             raise ValueError("must be whsec_ and, in base64, 24 to 64 random bytes")
         return secret
+
+    @model_validator(mode="after")
+    def _secrets_are_nobodys_default(self) -> Self:
+        secrets = {
+            "SECRET_KEY": self.secret_key.get_secret_value(),
+            "S3_SECRET_KEY": self.s3_secret_key.get_secret_value() if self.s3_secret_key else "",
+            "REDIS_URL": urlsplit(self.redis_url).password or "",
+        }
+        for name, secret in secrets.items():
+            letters = "".join(character for character in secret.lower() if character.isalpha())
+            if any(word in letters for word in _WELL_KNOWN):
+                raise ValueError(f"{ENV_PREFIX}{name} has a secret that everybody knows; make init makes fresh ones")
+        return self
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

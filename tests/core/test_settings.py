@@ -51,6 +51,9 @@ def test_every_problem_is_named_with_its_variable_and_no_value(monkeypatch: pyte
         ({"lease_ttl_s": 10, "lease_renew_s": 6}, "LEASE_RENEW_S"),
         ({"s3_access_key": "key"}, "S3_SECRET_KEY"),
         ({"worker_metrics_port": 70000}, "65535"),
+        ({"secret_key": "please-CHANGE-ME-please-CHANGE-ME-please"}, "SECRET_KEY has a secret that everybody knows"),
+        ({"s3_access_key": "minioadmin", "s3_secret_key": "minioadmin"}, "S3_SECRET_KEY has a secret that everybody"),
+        ({"redis_url": "redis://:password@redis:6379/0"}, "REDIS_URL has a secret that everybody knows"),
     ],
 )
 def test_what_cannot_work_is_refused(changes: dict[str, object], reason: str) -> None:

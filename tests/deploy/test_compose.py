@@ -1,17 +1,29 @@
-"""The studio stack, as docker-compose.yml and its overlay say it."""
+"""The studio stack, as docker-compose.yml and its overlays say it."""
 
+import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from core.settings import Settings
 from tests.deploy.conftest import ROOT, load_yaml
 
+STACK = "docker-compose.yml"
 CPU = "deploy/compose.cpu.yml"
+GPUS = "deploy/compose.gpus.yml"
+TLS = "deploy/compose.tls.yml"
+GARAGE = "deploy/compose.garage.yml"
+DEV = "deploy/compose.dev.yml"
+ADDRESSES = {
+    "HIGHSYNC_PUBLIC_URL": "https://dub.studio.example",
+    "HIGHSYNC_S3_PUBLIC_ENDPOINT": "https://dub.studio.example:9443",
+}
 Services = dict[str, dict[str, Any]]
 
 
@@ -26,14 +38,80 @@ def compose_command() -> list[str]:
     pytest.skip("neither docker compose nor docker-compose is installed")
 
 
-@pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", CPU]])
-def test_compose_takes_the_files(checkout: Path, files: list[str]) -> None:
-    arguments = [argument for name in files for argument in ("-f", name)]
-    result = subprocess.run(
-        [*compose_command(), *arguments, "config"], cwd=checkout, capture_output=True, text=True, check=False
-    )
+def merged(checkout: Path, *overlays: str) -> Services:
+    """The services as compose understands these files together."""
+    arguments = [argument for name in (STACK, *overlays) for argument in ("-f", name)]
+    command = [*compose_command(), *arguments, "config"]
+    environment = os.environ | ADDRESSES
+    result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert "redis://:" in result.stdout
+    services: Services = yaml.safe_load(result.stdout)["services"]
+    return services
+
+
+@pytest.mark.parametrize("overlays", [[], [CPU], [GPUS], [GARAGE], [CPU, DEV], [CPU, TLS]], ids=str)
+def test_compose_takes_the_files(checkout: Path, overlays: list[str]) -> None:
+    services = merged(checkout, *overlays)
+    assert services["api"]["environment"]["HIGHSYNC_REDIS_URL"].startswith("redis://:")
+    for overlay in overlays:
+        assert load_yaml(overlay)["services"].keys() <= services.keys()
+
+
+def test_each_of_several_gpus_has_a_worker_of_its_own() -> None:
+    workers = load_yaml(GPUS)["services"]
+    for number in range(1, 8):
+        worker = workers[f"worker-{number}"]
+        (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
+        assert device["device_ids"] == [str(number)]
+        assert worker["profiles"] == [f"gpus-{count}" for count in range(number + 1, 9)]
+        assert worker["networks"]["default"]["aliases"] == ["worker"]  # Prometheus finds it
+
+
+def test_the_first_gpu_worker_names_its_gpu(stack: Services) -> None:
+    """With a count in place of a name, Docker gives every container the first GPUs."""
+    (device,) = stack["worker"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["device_ids"] == ["${HIGHSYNC_GPU:-0}"]
+
+
+def test_the_tls_front_serves_nobody_without_a_key_and_is_alone_on_the_network(checkout: Path) -> None:
+    services = merged(checkout, TLS)
+    assert services["api"]["environment"]["HIGHSYNC_ALLOW_UNAUTHENTICATED"] == "false"
+    open_to_all = {name for name, ports in load_yaml(TLS)["services"].items() if "ports" in ports}
+    assert open_to_all == {"caddy"}
+    caddyfile = (ROOT / "deploy" / "Caddyfile").read_text(encoding="utf-8")
+    upstreams = dict(re.findall(r"\{\$(HIGHSYNC_\w+_UPSTREAM):([\w:]+)\}", caddyfile))
+    assert upstreams == {"HIGHSYNC_API_UPSTREAM": "api:8000", "HIGHSYNC_S3_UPSTREAM": "s3:7070"}
+
+
+def test_the_caddyfile_is_one() -> None:
+    if shutil.which("caddy") is None:
+        pytest.skip("caddy is not installed")
+    command = ["caddy", "validate", "--config", "deploy/Caddyfile", "--adapter", "caddyfile"]
+    result = subprocess.run(command, cwd=ROOT, env=os.environ | ADDRESSES, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_garage_takes_the_place_of_the_gateway_with_the_same_keys(checkout: Path) -> None:
+    gateway, garage = merged(checkout)["s3"], merged(checkout, GARAGE)["s3"]
+    made = garage["environment"]
+    assert made["GARAGE_DEFAULT_ACCESS_KEY"] == gateway["environment"]["ROOT_ACCESS_KEY"]
+    assert made["GARAGE_DEFAULT_SECRET_KEY"] == gateway["environment"]["ROOT_SECRET_KEY"]
+    assert re.fullmatch("GK[0-9a-f]{24}", made["GARAGE_DEFAULT_ACCESS_KEY"])  # the form that Garage imports
+    assert re.fullmatch("[0-9a-f]{64}", made["GARAGE_DEFAULT_SECRET_KEY"])
+    assert re.fullmatch("[0-9a-f]{64}", made["GARAGE_RPC_SECRET"])
+    config = tomllib.loads((ROOT / "deploy" / "garage.toml").read_text(encoding="utf-8"))
+    assert config["s3_api"]["api_bind_addr"].endswith(":7070")
+    assert config["s3_api"]["s3_region"] == Settings.model_fields["s3_region"].default
+    folders = {config["metadata_dir"], config["data_dir"]}
+    assert all(folder.startswith("/data/") for folder in folders)
+    (data,) = [volume for volume in garage["volumes"] if "/data" in str(volume)]
+    assert "garage" in str(data)  # not the volume that holds the gateway's plain files
+
+
+def test_the_development_overlay_opens_ports_on_loopback_only() -> None:
+    ports = [port for service in load_yaml(DEV)["services"].values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
 def test_compose_refuses_to_start_without_secrets(checkout: Path) -> None:
@@ -58,7 +136,9 @@ def test_redis_keeps_what_it_has_accepted(stack: Services) -> None:
 
 
 def test_every_image_is_pinned(stack: Services) -> None:
-    images = [service["image"] for service in stack.values() if "image" in service]
+    overlays = [load_yaml(name)["services"] for name in (TLS, GARAGE)]
+    services = [service for services in (stack, *overlays) for service in services.values()]
+    images = [service["image"] for service in services if "image" in service]
     assert images
     for image in images:
         assert re.search(r":v?\d+\.\d+\.\d+[\w.-]*$", image), image
@@ -73,9 +153,9 @@ def test_what_is_waited_for_can_say_that_it_is_healthy(stack: Services, dockerfi
 
 
 def test_no_secret_is_written_down() -> None:
-    for name in ("docker-compose.yml", "deploy/common.yml", CPU):
+    for name in (STACK, "deploy/common.yml", CPU, GPUS, TLS, GARAGE, DEV):
         for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
-            if re.search(r"(KEY|PASSWORD):", line):
+            if re.search(r"(KEY|PASSWORD|SECRET):", line):
                 assert re.search(r"\$\{HIGHSYNC_\w+:\?", line), line
 
 

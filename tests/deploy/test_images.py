@@ -1,7 +1,9 @@
 """What Dockerfile.gpu puts into the images."""
 
 import re
+from pathlib import PurePosixPath
 
+from core import __version__
 from tests.deploy.conftest import ROOT
 
 
@@ -34,6 +36,42 @@ def test_both_images_run_as_a_user_without_rights(dockerfile: list[str]) -> None
     for target in ("api", "worker"):
         assert stage_of(dockerfile, target)[0] == f"FROM runtime AS {target}"
         assert not any(line.startswith("USER") for line in stage_of(dockerfile, target))
+
+
+def test_the_labels_say_what_an_image_is(dockerfile: list[str]) -> None:
+    for target in ("api", "worker"):
+        stages = [*stage_of(dockerfile, "runtime"), *stage_of(dockerfile, target)]
+        labels = " ".join(line for line in stages if line.startswith("LABEL "))
+        said = set(re.findall(r"org\.opencontainers\.image\.([\w.]+)=", labels))
+        assert said == {"vendor", "licenses", "base.name", "version", "revision", "title", "description"}
+    assert f"ARG VERSION={__version__}" in dockerfile
+
+
+def test_an_image_ends_as_its_process_does_and_says_whether_it_is_healthy(dockerfile: list[str]) -> None:
+    assert "STOPSIGNAL SIGTERM" in stage_of(dockerfile, "runtime")  # the parent gives the job back: worker.parent
+    for target in ("api", "worker"):
+        stage = stage_of(dockerfile, target)
+        assert any(line.startswith("HEALTHCHECK ") for line in stage)
+        (command,) = [line for line in stage if line.startswith("CMD ")]
+        assert command.startswith('CMD ["python", ')  # no shell between the signal and the process
+
+
+def test_nothing_but_the_environment_comes_from_where_it_was_installed(dockerfile: list[str]) -> None:
+    """So no compiler, no cache and no lock file is left in an image, even if a builder had one."""
+    for target in ("api", "worker"):
+        copied = [line.split() for line in stage_of(dockerfile, target) if line.startswith("COPY --from=")]
+        assert [words[1:] for words in copied] == [[f"--from={target}-venv", "/opt/venv", "/opt/venv"]]
+    assert not any("apt" in line for line in dockerfile)
+
+
+def test_a_read_only_worker_writes_to_its_volumes_only(dockerfile: list[str]) -> None:
+    (volumes,) = [line for line in dockerfile if line.startswith("VOLUME ")]
+    places = re.findall(r'"(/\w+)"', volumes)
+    settings = " ".join(line for line in dockerfile if line.startswith("ENV "))
+    written = re.findall(r"(?:HF_HOME|HIGHSYNC_SCRATCH_DIR)=(\S+)", settings)
+    assert len(written) == 2
+    for path in written:
+        assert any(PurePosixPath(path).is_relative_to(place) for place in places), path
 
 
 def test_the_api_image_holds_nothing_of_the_model(dockerfile: list[str]) -> None:
