@@ -65,9 +65,7 @@ def metrics_page() -> str:
     intro = (
         "What `GET /metrics` of the API and of a worker shows, for Prometheus. A counter's name ends in `_total`; a "
         "histogram is exported as `_bucket`, `_sum` and `_count`. Labels are bounded: never a job, a URL or a tenant. "
-        "*From* says which process shows it; gauges about the queue and the webhooks are absent while Redis is away. "
-        "The API also counts and times its requests by route: `http_requests_total` and its kin, of "
-        "prometheus-fastapi-instrumentator."
+        "*From* says which process shows it; gauges about the queue and the webhooks are absent while Redis is away."
     )
     return _page("Metrics", intro, _table(("Metric", "Type", "Labels", "From", "Meaning"), rows))
 

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -16,6 +17,9 @@ REDACTED = "[redacted]"
 _SECRET_NAMES = re.compile(
     r"secret|passw|authorization|cookie|credential|api[_-]?key|access[_-]?key|token|signature", re.IGNORECASE
 )
+_TELLTALE = re.compile(r"://|\?|hs_|whsec_|Bearer|Basic", re.IGNORECASE)
+"""A text with none of these holds nothing that the patterns below would find."""
+
 # The patterns look at every character a bounded number of times: who writes a long URL cannot make us slow.
 _URL = re.compile(
     r"""\b (?P<scheme>[a-z][a-z0-9+.-]{0,30}://) (?:[^\s/?#@"'<>]*@)?
@@ -49,6 +53,7 @@ def configure_logging(settings: Settings, process: str) -> None:
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -64,17 +69,24 @@ def configure_logging(settings: Settings, process: str) -> None:
 
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Take secrets out of an event: values with a telling name, URLs' userinfo and query, credentials in texts."""
-    return {name: REDACTED if _SECRET_NAMES.search(name) else redacted(value) for name, value in event.items()}
+    return {name: REDACTED if _is_secret(name) else redacted(value) for name, value in event.items()}
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
 
 
 def redacted(value: Any) -> Any:
     """The value without secrets; texts inside mappings and sequences too. Other objects are as they are."""
     if isinstance(value, str):
+        if not _TELLTALE.search(value):
+            return value
         without_queries = _QUERY.sub(f"?{REDACTED}", _URL.sub(_public_part, value))
         without_keys = _API_KEY.sub(rf"\g<name>{REDACTED}", _WEBHOOK_SECRET.sub(REDACTED, without_queries))
         return _CREDENTIALS.sub(rf"\g<kind> {REDACTED}", without_keys)
     if isinstance(value, Mapping):
-        return {k: REDACTED if _SECRET_NAMES.search(str(k)) else redacted(v) for k, v in value.items()}
+        return {k: REDACTED if _is_secret(str(k)) else redacted(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [redacted(item) for item in value]
     return value

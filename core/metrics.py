@@ -25,7 +25,23 @@ _SECONDS_OF_A_CALL = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 
 _SECONDS_OF_A_JOB = (5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
 _SECONDS_OF_A_STAGE = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 _SECONDS_OF_A_WAIT = (0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800)
+_SECONDS_OF_A_REQUEST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _RATIOS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100)
+
+# requests
+HTTP_REQUESTS = Counter(
+    "http_requests_total",
+    "Requests answered, by the template of their route.",
+    ["handler", "method", "status"],
+    registry=None,
+)
+HTTP_REQUEST_DURATION_SECONDS = Histogram(
+    "http_request_duration_seconds",
+    "From a request to the end of its answer, but for streams of events.",
+    ["handler", "method"],
+    buckets=_SECONDS_OF_A_REQUEST,
+    registry=None,
+)
 
 # jobs
 JOBS_SUBMITTED = Counter("highsync_jobs_submitted_total", "Jobs accepted.", registry=None)
@@ -131,6 +147,8 @@ JANITOR_REMOVED = Counter(
 )
 
 SERVICE_METRICS: tuple[MetricWrapperBase, ...] = (
+    HTTP_REQUESTS,
+    HTTP_REQUEST_DURATION_SECONDS,
     JOBS_SUBMITTED,
     IDEMPOTENT_REPLAYS,
     REQUESTS_REFUSED,

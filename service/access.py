@@ -6,7 +6,7 @@ of errors, which say nothing about any tenant; and files, whose signed links car
 """
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -138,8 +138,8 @@ def _came_by_loopback(request: Request) -> bool:
         return False
 
 
-def _permitted_to(scope: Scope) -> Callable[[Caller], Caller]:
-    def permitted(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+def _permitted_to(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
+    async def permitted(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
         if not caller.permits(scope):
             raise ScopeMissing(f"This key does not have the scope {scope}.", scope)
         return caller

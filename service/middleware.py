@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its log line, safe headers, and a limit on its body."""
+"""What surrounds every request: its id, its log line, its metrics, safe headers, and a limit on its body."""
 
 import re
 import time
@@ -16,6 +16,7 @@ from core.errors import ErrorCode
 from core.spans import Span
 from core.tracing import span
 from service.errors import problem_response
+from service.metrics import record_request, route_of
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
@@ -24,7 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 class RequestContext:
-    """Gives a request its id (the caller's `X-Request-ID` if it is plain) and its trace, logs it, and adds headers."""
+    """
+    Gives a request its id (the caller's `X-Request-ID` if it is plain) and its trace, logs and counts it, and adds
+    headers.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -55,16 +59,17 @@ class RequestContext:
             try:
                 await self._app(scope, receive, send_with_headers)
             finally:
-                seconds = round(time.monotonic() - started, 4)
+                seconds = time.monotonic() - started
+                record_request(scope, status, seconds)
                 log.info(
                     "request",
                     method=scope["method"],
                     path=scope["path"],
                     status=status,
-                    seconds=seconds,
+                    seconds=round(seconds, 4),
                     key_id=scope["state"].get("key_id"),
                 )
-                step.rename(f"{scope['method']} {getattr(scope.get('route'), 'path', 'unknown')}")
+                step.rename(f"{scope['method']} {route_of(scope) or 'unknown'}")
                 step.note({"http.request.method": scope["method"], "http.response.status_code": status})
 
 

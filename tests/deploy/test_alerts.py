@@ -12,8 +12,6 @@ from core.webhooks import BacklogCollector, MemoryOutbox
 from tests.deploy.conftest import ROOT, load_yaml
 
 PROMETHEUS_OWN = {"up"}
-OF_REQUESTS = {"http_requests_total"}
-"""The instrumentator's, which `service.metrics` installs."""
 
 RULES: list[dict[str, Any]] = [rule for group in load_yaml("deploy/alerts.yml")["groups"] for rule in group["rules"]]
 RUNBOOK = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -36,7 +34,7 @@ def test_an_alert_asks_for_metrics_that_there_are(rule: dict[str, Any]) -> None:
     expression = re.sub(r'"[^"]*"|\{|\}', " ", rule["expr"])
     named = set(re.findall(r"\b(?:highsync|http)_\w+|\bup\b", expression))
     assert named
-    assert named <= metric_names() | PROMETHEUS_OWN | OF_REQUESTS
+    assert named <= metric_names() | PROMETHEUS_OWN
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])

@@ -1,12 +1,14 @@
 """Probes, metrics, the error catalogue, the docs, and what happens in the background."""
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import NoReturn
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
 from standardwebhooks import Webhook
 from structlog.typing import EventDict
 
@@ -93,26 +95,44 @@ class Hanging(MemoryWorkerPresence):
         return 1
 
 
+def requests_counted(client: TestClient) -> Counter[tuple[str, str, str]]:
+    """(route, method, status) → how many requests were answered so far, in all tests of this process."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    samples = [sample for family in families if family.name == "http_requests" for sample in family.samples]
+    return Counter(
+        {
+            (sample.labels["handler"], sample.labels["method"], sample.labels["status"]): int(sample.value)
+            for sample in samples
+            if sample.name == "http_requests_total"
+        }
+    )
+
+
 class TestMetrics:
     def test_requests_are_counted_by_route_and_strangers_together(self, client: TestClient) -> None:
+        before = requests_counted(client)
         for path in ["/jobs/" + "0" * 36, "/jobs/" + "1" * 36, "/a/b/c", "/d/e/f?g=h", "/livez"]:
             client.get(path)
 
-        lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith("http_requests_total{")]
-        assert lines == [
-            'http_requests_total{handler="/jobs/{job_id}",method="GET",status="4xx"} 2.0',
-            'http_requests_total{handler="none",method="GET",status="4xx"} 2.0',
-        ]
+        assert requests_counted(client) - before == {("/jobs/{job_id}", "GET", "4xx"): 2, ("none", "GET", "4xx"): 2}
+
+    def test_requests_are_timed_but_not_what_lasts_as_long_as_a_job(self, client: TestClient) -> None:
+        job_id = client.post("/jobs", json=URLS).json()["id"]
+        client.post(f"/jobs/{job_id}/cancel")
+        assert client.get(f"/jobs/{job_id}/events").status_code == 200
+
+        timed = client.get("/metrics").text
+        assert 'http_request_duration_seconds_count{handler="/jobs",method="POST"}' in timed
+        assert 'http_request_duration_seconds_count{handler="/jobs/{job_id}/events"' not in timed
 
     def test_methods_that_nobody_knows_are_one_label(self, client: TestClient) -> None:
         """Whatever the server in front of the app lets through."""
+        before = requests_counted(client)
         for method in ("BREW", "x" * 5000, "G\u00cbT", "M-SEARCH"):
             assert client.request(method, "/jobs").status_code == 405
 
-        text = client.get("/metrics").text
-        lines = [line for line in text.splitlines() if line.startswith("http_requests_total{")]
-        assert lines == ['http_requests_total{handler="/jobs",method="other",status="4xx"} 4.0']
-        assert "BREW" not in text
+        assert requests_counted(client) - before == {("/jobs", "other", "4xx"): 4}
+        assert "BREW" not in client.get("/metrics").text
 
     def test_the_queue_is_told(self, client: TestClient) -> None:
         client.post("/jobs", json=URLS)
