@@ -17,9 +17,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from core.errors import QueueUnavailable
+from core.errors import ErrorCode, QueueUnavailable
 from core.job_store.protocol import JobStore, QueueStats
-from core.jobs import Job
+from core.jobs import Job, JobStatus
 
 _SECONDS_OF_A_CALL = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _SECONDS_OF_A_JOB = (5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
@@ -87,6 +87,9 @@ STAGE_DURATION_SECONDS = Histogram(
     buckets=_SECONDS_OF_A_STAGE,
     registry=None,
 )
+STAGE_FRAMES = Counter(
+    "highsync_stage_frames_total", "Frames that a stage has done, counted while it runs.", ["stage"], registry=None
+)
 FRAMES = Counter("highsync_frames_total", "Frames of results: synced, or passed through.", ["result"], registry=None)
 REALTIME_FACTOR = Histogram(
     "highsync_realtime_factor", "Processing seconds per second of result.", buckets=_RATIOS, registry=None
@@ -98,6 +101,26 @@ WORKER_UP = Gauge(
 )
 WORKER_BUSY = Gauge(
     "highsync_worker_busy", "1 while the worker renders a job.", multiprocess_mode="livemax", registry=None
+)
+WORKER_STAGE = Gauge(
+    "highsync_worker_stage",
+    "1 for the stage that the worker is at; 0 for all of them while it waits for a job.",
+    ["stage"],
+    multiprocess_mode="livemax",
+    registry=None,
+)
+WORKER_RSS_BYTES = Gauge(
+    "highsync_worker_rss_bytes",
+    "Memory of the process that renders, as Linux counts it.",
+    multiprocess_mode="livemax",
+    registry=None,
+)
+GPU_MEMORY_BYTES = Gauge(
+    "highsync_gpu_memory_bytes",
+    "GPU memory of the process that renders, after its latest job: allocated, reserved, peak.",
+    ["kind"],
+    multiprocess_mode="livemax",
+    registry=None,
 )
 MODEL_LOAD_SECONDS = Gauge(
     "highsync_model_load_seconds", "How long loading the model took.", multiprocess_mode="livemax", registry=None
@@ -167,10 +190,14 @@ WORKER_METRICS: tuple[MetricWrapperBase, ...] = (
     JOB_ATTEMPTS,
     DUPLICATE_DELIVERIES,
     STAGE_DURATION_SECONDS,
+    STAGE_FRAMES,
     FRAMES,
     REALTIME_FACTOR,
     WORKER_UP,
     WORKER_BUSY,
+    WORKER_STAGE,
+    WORKER_RSS_BYTES,
+    GPU_MEMORY_BYTES,
     MODEL_LOAD_SECONDS,
     MODEL_INFO,
     SCRATCH_FREE_RATIO,
@@ -183,6 +210,7 @@ WORKER_METRICS: tuple[MetricWrapperBase, ...] = (
 
 def service_registry(store: JobStore) -> CollectorRegistry:
     """What the API exports: its own counters and, from the one place that asks, the state of the queue."""
+    _begin_at_zero()
     registry = _registry_of(SERVICE_METRICS)
     registry.register(QueueCollector(store))
     return registry
@@ -193,11 +221,28 @@ def worker_registry() -> CollectorRegistry:
     What the worker exports. With PROMETHEUS_MULTIPROC_DIR set (before Python starts), the parent of a prefork pool
     answers for its children; otherwise a process answers for itself.
     """
+    _begin_at_zero()
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return _registry_of(WORKER_METRICS)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # registers itself
     return registry
+
+
+def _begin_at_zero() -> None:
+    """
+    Show what alerts count before it happens for the first time. Prometheus sees no increase in a series that begins
+    with 1, so that the first job to meet a bug would call nobody.
+    """
+    for status in (JobStatus.SUCCEEDED, JobStatus.CANCELED):
+        JOBS_FINISHED.labels(status.value, "")
+    JOBS_FINISHED.labels(JobStatus.EXPIRED.value, ErrorCode.DEADLINE_EXCEEDED.value)
+    for code in ErrorCode:
+        JOBS_FINISHED.labels(JobStatus.FAILED.value, code.value)
+    for phase in ("queued", "running"):
+        DEADLINE_EXPIRED.labels(phase)
+    for reason in ("first", "again"):
+        JOB_ATTEMPTS.labels(reason)
 
 
 def _registry_of(metrics: Iterable[Collector]) -> CollectorRegistry:

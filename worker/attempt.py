@@ -21,7 +21,7 @@ from worker.bench import Report, Workbench
 from worker.checkpoint import Checkpoint, Fingerprint
 from worker.inputs import fetch_input
 from worker.lease_keeper import LeaseKeeper
-from worker.measures import count_rendered
+from worker.measures import FrameCounter, count_rendered, show_stage
 from worker.options import dub_options, media_limits, own_voice
 from worker.patience import PatientStorage, keep_trying
 from worker.preflight import preflight_report
@@ -66,6 +66,7 @@ class Attempt:
         self._checkpoint = Checkpoint(self._storage, lease.job.id, scratch)
         self._meter = ProgressMeter()
         self._stages = StageClock(on_run=_trace_stage)
+        self._frames = FrameCounter()
 
     def run(self) -> JobResult | None:
         """All steps, in order. None: only a preflight was asked for, and it stands in the job's record."""
@@ -178,7 +179,10 @@ class Attempt:
         return paths
 
     def _render_segment(self, plan: DubPlan, segment: Segment, path: Path, done: int, total: int) -> None:
+        frames = FrameCounter()
+
         def on_progress(progress: StageProgress) -> None:
+            frames.at(progress)
             denoised = segment.frames * progress.frames_done // progress.frames_total if _is_denoising(progress) else 0
             self._at(progress.stage, done + denoised, total)
 
@@ -209,11 +213,13 @@ class Attempt:
         )
 
     def _on_progress(self, progress: StageProgress) -> None:
+        self._frames.at(progress)
         self._at(progress.stage, progress.frames_done, progress.frames_total)
 
     def _at(self, stage: AnyStage, done: int, total: int) -> None:
         """Note where the attempt is; the place where it stops when it has to."""
         self._stages.at(stage)
+        show_stage(stage)
         self._keeper.report(self._meter.at(stage, done, total))
         self._keeper.check()
 

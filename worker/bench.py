@@ -96,7 +96,7 @@ class Workbench:
     Everything outside the job: the loaded pipeline and the doors to the outside.
 
     `start_afresh` is called after a bug, when nobody knows what state the process is in: a CUDA error, for one, fails
-    everything that follows it.
+    everything that follows it. `gpu_memory` tells the bytes by kind; empty without a GPU.
     """
 
     worker_id: str
@@ -111,6 +111,7 @@ class Workbench:
     stopping: Callable[[], bool]
     start_afresh: Callable[[], None]
     vitals: Vitals
+    gpu_memory: Callable[[], Mapping[str, int]] = dict
     speed: RenderSpeed = field(default_factory=RenderSpeed)
     storage_patience_s: float = 60.0
     store_patience_s: float = 600.0

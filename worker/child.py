@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,6 +25,7 @@ from model.errors import ModelError
 from worker.bench import Download, OnBytes, Workbench
 from worker.exit_codes import EX_SOFTWARE
 from worker.flags import SharedFlags
+from worker.measures import show_stage
 from worker.presence import PresenceKeeper
 from worker.scratch import ScratchHome
 
@@ -67,6 +69,7 @@ class Child:
             signal.pause()
         metrics.WORKER_UP.set(1)
         metrics.WORKER_BUSY.set(0)
+        show_stage(None)
         self._presence = PresenceKeeper(RedisWorkerPresence.connect(self._settings.redis_url), self.bench.worker_id)
         self._presence.start()
 
@@ -83,6 +86,8 @@ class Child:
         os._exit(EX_SOFTWARE)
 
     def _make_bench(self) -> Workbench:
+        from worker.model_host import gpu_memory
+
         self._scratch.clear_jobs()
         started = time.monotonic()
         pipeline = self._load(self._settings)
@@ -107,6 +112,7 @@ class Child:
             stopping=self._flags.stopping,
             start_afresh=self._make_way,
             vitals=self._flags,
+            gpu_memory=partial(gpu_memory, model.device),
         )
 
 

@@ -9,8 +9,9 @@ from core import metrics
 from core.errors import JobNotFound, QueueUnavailable
 from core.job_store import JobStore, Lease
 from core.jobs import JobId
+from model.progress import Stage, StageProgress
 from worker.bench import Report
-from worker.progress import AnyStage
+from worker.progress import AnyStage, WorkerStage
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +28,33 @@ def busy_with(lease: Lease) -> Iterator[None]:
         yield
     finally:
         metrics.WORKER_BUSY.set(0)
+        show_stage(None)
+
+
+def show_stage(stage: AnyStage | None) -> None:
+    """Say where the worker is; None: at no job."""
+    for known in (*WorkerStage, *Stage):
+        metrics.WORKER_STAGE.labels(known.value).set(known is stage)
+
+
+def show_gpu_memory(bytes_by_kind: Mapping[str, int]) -> None:
+    """Say what the renders of this process have needed. Nothing on a machine without a GPU."""
+    for kind, size in bytes_by_kind.items():
+        metrics.GPU_MEMORY_BYTES.labels(kind).set(size)
+
+
+class FrameCounter:
+    """Counts frames while stages report them. One for each thing that goes through the stages: a file, a segment."""
+
+    def __init__(self) -> None:
+        self._done: dict[Stage, int] = {}
+
+    def at(self, progress: StageProgress) -> None:
+        """Count what the stage has done since its last report; a report that repeats itself adds nothing."""
+        new = progress.frames_done - self._done.get(progress.stage, 0)
+        if new > 0:
+            metrics.STAGE_FRAMES.labels(progress.stage.value).inc(new)
+            self._done[progress.stage] = progress.frames_done
 
 
 def count_finished(store: JobStore, job_id: JobId) -> None:

@@ -1,4 +1,7 @@
-"""Chooses device and precision and loads the pipeline. Imports torch: only for the process that renders."""
+"""Chooses device and precision, loads the pipeline, and knows what it takes. Imports torch: only for the process that
+renders."""
+
+from collections.abc import Mapping
 
 import torch
 
@@ -27,3 +30,15 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.float16 if device.type == CUDA else torch.float32
     return DTYPES[name]
+
+
+def gpu_memory(device: torch.device) -> Mapping[str, int]:
+    """Bytes of GPU memory that this process holds in tensors (`allocated`), has taken for them (`reserved`), and has
+    held in them at most (`peak`). Empty on a CPU."""
+    if device.type != CUDA:
+        return {}
+    return {
+        "allocated": torch.cuda.memory_allocated(device),
+        "reserved": torch.cuda.memory_reserved(device),
+        "peak": torch.cuda.max_memory_allocated(device),
+    }

@@ -8,6 +8,7 @@ A render that hangs, in whatever library and with whatever lock held, gives no s
 """
 
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -23,7 +24,7 @@ from celery.worker import state
 from prometheus_client import start_http_server
 from prometheus_client.multiprocess import mark_process_dead
 
-from core.metrics import RENDERS_STALLED, SCRATCH_FREE_RATIO, worker_registry
+from core.metrics import RENDERS_STALLED, SCRATCH_FREE_RATIO, WORKER_RSS_BYTES, worker_registry
 from core.settings import Settings
 from worker.celery_app import create_app
 from worker.child import Child, PipelineLoader
@@ -107,18 +108,28 @@ class _Ending:
 
 def _watch(flags: SharedFlags, scratch: ScratchHome, stall_timeout_s: float) -> None:
     """
-    Tell how full the scratch disk is.
+    Tell how full the scratch disk is, and how much memory the child has.
     End a child whose render hangs; Celery starts another one, and the reconciler takes the job away from the dead one.
     Stop the worker when its child says that it cannot start; Celery would start child after child.
     """
     while not flags.startup_failed():
         disk = shutil.disk_usage(scratch.path)
         SCRATCH_FREE_RATIO.set(disk.free / disk.total)
+        _show_memory(flags.child())
         forget_dead_processes(scratch.metrics)
         if flags.silent_s() > stall_timeout_s:
             _end_hung_child(flags)
         time.sleep(WATCH_S)
     state.should_terminate = EX_CONFIG  # type: ignore[assignment]  # Celery reads it as an exit status
+
+
+def _show_memory(child: int) -> None:
+    """Read the resident pages of a process where there is a /proc to read them from, and that process."""
+    try:
+        pages = int(Path(f"/proc/{child}/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return
+    WORKER_RSS_BYTES.set(pages * resource.getpagesize())
 
 
 def _end_hung_child(flags: SharedFlags) -> None:

@@ -17,7 +17,7 @@ from worker.attempt import Attempt, attempt_folder, job_folder
 from worker.bench import Workbench
 from worker.interruptions import JobCanceled, ShuttingDown
 from worker.lease_keeper import LeaseKeeper
-from worker.measures import busy_with, count_finished
+from worker.measures import busy_with, count_finished, show_gpu_memory
 from worker.patience import keep_trying
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,8 @@ def run_render(lease: Lease, bench: Workbench, asked_ns: int | None = None) -> N
         except LeaseLost as error:
             log.warning("lease_lost", reason=str(error))
             _tidy(bench, _of_no_use(lease, bench))
+        finally:
+            show_gpu_memory(bench.gpu_memory())
 
 
 def _of_no_use(lease: Lease, bench: Workbench) -> str:

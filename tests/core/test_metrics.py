@@ -135,6 +135,14 @@ def test_an_end_is_counted_with_its_reason_and_its_duration() -> None:
     assert value(registry, "highsync_job_duration_seconds_sum", outcome="failed") == seconds_before + 90
 
 
+def test_what_alerts_count_is_there_before_it_happens_for_the_first_time() -> None:
+    bug = {"outcome": "failed", "error_code": "internal_error"}
+    for registry in (service_registry(MemoryJobStore()), worker_registry()):
+        assert registry.get_sample_value("highsync_jobs_finished_total", bug) is not None
+    service = service_registry(MemoryJobStore())
+    assert service.get_sample_value("highsync_deadline_expired_total", {"phase": "running"}) is not None
+
+
 def test_operations_are_timed_with_their_outcome() -> None:
     registry = worker_registry()
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker.model_host import choose_device, choose_dtype
+from worker.model_host import choose_device, choose_dtype, gpu_memory
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
@@ -28,3 +28,7 @@ def test_a_named_device_is_taken_at_its_word() -> None:
 )
 def test_precision_fits_the_device(name: str, device: torch.device, dtype: torch.dtype) -> None:
     assert choose_dtype(name, device) is dtype
+
+
+def test_without_a_gpu_there_is_no_gpu_memory_to_tell_of() -> None:
+    assert gpu_memory(CPU) == {}
