@@ -16,6 +16,7 @@ cat >.env.new <<EOF
 # Any other setting of docs/configuration.md may be added here as well.
 HIGHSYNC_SECRET_KEY=$(secret 32)
 HIGHSYNC_REDIS_PASSWORD=$(secret 24)
+GRAFANA_ADMIN_PASSWORD=$(secret 12)
 HIGHSYNC_S3_ACCESS_KEY=GK$(secret 12)
 HIGHSYNC_S3_SECRET_KEY=$(secret 32)
 HIGHSYNC_GARAGE_RPC_SECRET=$(secret 32)

@@ -15,6 +15,14 @@ def load_yaml(name: str) -> dict[str, Any]:
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
 
+def promtool(*arguments: str) -> None:
+    """Run Prometheus' own checks; what they say when something is wrong."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed; Debian and Ubuntu have it in the package prometheus")
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="session")
 def stack() -> dict[str, dict[str, Any]]:
     """The services of docker-compose.yml, by name."""

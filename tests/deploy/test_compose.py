@@ -1,5 +1,6 @@
 """The studio stack, as docker-compose.yml and its overlays say it."""
 
+import configparser
 import os
 import re
 import shutil
@@ -122,9 +123,9 @@ def test_compose_refuses_to_start_without_secrets(checkout: Path) -> None:
     assert "make init" in result.stderr
 
 
-def test_only_the_api_and_the_gateway_are_published_and_only_to_this_machine(stack: Services) -> None:
+def test_only_api_gateway_and_grafana_are_published_and_only_to_this_machine(stack: Services) -> None:
     published = {name: service["ports"] for name, service in stack.items() if "ports" in service}
-    assert set(published) == {"api", "s3"}
+    assert set(published) == {"api", "s3", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
@@ -148,7 +149,7 @@ def test_what_is_waited_for_can_say_that_it_is_healthy(stack: Services, dockerfi
     """By a healthcheck of its own, or by the one in its image."""
     assert sum(line.startswith("HEALTHCHECK") for line in dockerfile) == 2  # api and worker
     awaited = {name for service in stack.values() for name in service.get("depends_on", {})}
-    assert awaited == {"redis", "s3", "api"}
+    assert awaited == {"redis", "s3", "api", "prometheus"}
     assert all("healthcheck" in stack[name] for name in awaited - {"api"})
 
 
@@ -156,13 +157,14 @@ def test_no_secret_is_written_down() -> None:
     for name in (STACK, "deploy/common.yml", CPU, GPUS, TLS, GARAGE, DEV):
         for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
             if re.search(r"(KEY|PASSWORD|SECRET):", line):
-                assert re.search(r"\$\{HIGHSYNC_\w+:\?", line), line
+                assert re.search(r"\$\{(HIGHSYNC|GRAFANA)_\w+:\?", line), line
 
 
 def test_without_a_gpu_another_worker_takes_the_place_of_the_first(stack: Services) -> None:
     overlay = load_yaml(CPU)["services"]
     assert stack["worker"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
-    assert overlay["worker"]["profiles"] == ["gpu"]  # not started unless asked for
+    for name in ("worker", "gpu-exporter"):
+        assert overlay[name]["profiles"] == ["gpu"]  # not started unless asked for
     assert overlay["worker-cpu"]["build"]["args"] == {"TORCH": "cpu"}
     assert "deploy" not in overlay["worker-cpu"]
     assert "deploy" not in load_yaml("deploy/common.yml")["services"]["worker"]
@@ -185,9 +187,41 @@ def test_a_worker_has_longer_to_stop_than_it_takes() -> None:
 def test_prometheus_asks_services_of_the_stack_on_the_ports_they_have(stack: Services) -> None:
     jobs = {job["job_name"]: job for job in load_yaml("deploy/prometheus.yml")["scrape_configs"]}
     port = Settings.model_fields["worker_metrics_port"].default
-    asked = {name: job["dns_sd_configs"][0] for name, job in jobs.items() if "dns_sd_configs" in job}
-    assert {(query["names"][0], query["port"]) for query in asked.values()} == {("api", 8000), ("worker", port)}
+    asked = {job["dns_sd_configs"][0]["names"][0]: job for job in jobs.values() if "dns_sd_configs" in job}
+    ports = {name: job["dns_sd_configs"][0]["port"] for name, job in asked.items()}
+    assert ports == {"api": 8000, "worker": port, "gpu-exporter": 9400}
     assert set(asked) <= set(stack)
+    assert jobs["redis"]["static_configs"] == [{"targets": ["redis-exporter:9121"]}]
+    # The names that rules and dashboards select by
+    assert set(jobs) == {"prometheus", "api", "worker", "redis", "gpu"}
+
+
+def test_every_service_of_the_stack_is_contained(stack: Services) -> None:
+    """All but what writes its own files keep their root file system as it is."""
+    assert all(service["extends"]["file"] == "deploy/common.yml" for service in stack.values())
+    writing = {name for name, service in stack.items() if not service.get("read_only")}
+    assert writing == {"api", "worker", "s3", "gpu-exporter"}  # the first two are read-only by deploy/common.yml
+
+
+def test_grafana_shows_nothing_to_strangers_and_tells_nobody(stack: Services) -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "deploy" / "grafana" / "grafana.ini")
+    assert not config.getboolean("auth.anonymous", "enabled")
+    assert not config.getboolean("users", "allow_sign_up")
+    for telling in ("reporting_enabled", "check_for_updates", "check_for_plugin_updates", "feedback_links_enabled"):
+        assert not config.getboolean("analytics", telling)
+    assert not config.getboolean("news", "news_feed_enabled")
+    assert config.getboolean("plugins", "preinstall_disabled")
+    home = config.get("dashboards", "default_home_dashboard_path")
+    assert (ROOT / "deploy" / "grafana" / "dashboards" / Path(home).name).is_file()
+    mounted = dict(volume.removesuffix(":ro").split(":") for volume in stack["grafana"]["volumes"])
+    assert mounted["./deploy/grafana/dashboards"] == str(Path(home).parent)
+
+
+def test_prometheus_finds_the_alertmanager_when_there_is_one(stack: Services) -> None:
+    assert stack["alertmanager"]["profiles"] == ["alerts"]
+    (found,) = load_yaml("deploy/prometheus.yml")["alerting"]["alertmanagers"]
+    assert found["dns_sd_configs"][0]["names"] == ["alertmanager"]
 
 
 def test_inputs_cannot_name_a_service_of_the_stack(stack: Services) -> None:
