@@ -20,7 +20,7 @@ from tests.core.houses import make_job
 
 ALLOWED_LABELS = {
     "outcome", "error_code", "kind", "reason", "stage", "result", "op", "state", "weights", "weights_sha256", "device",
-    "dtype", "phase",
+    "dtype", "phase", "handler", "method", "status",
 }  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
 def test_names_and_labels_follow_the_rules(make: object) -> None:
     assert callable(make)
     for metric in make().collect():
-        assert metric.name.startswith("highsync_")
+        assert metric.name.startswith(("highsync_", "http_"))
         assert metric.documentation.endswith(".")
         for sample in metric.samples:
             assert set(sample.labels) - {"le"} <= ALLOWED_LABELS

@@ -18,10 +18,10 @@ class Case:
 API, API_2, WORKER, WORKER_2 = 'instance="api:8000"', 'instance="api-2:8000"', 'instance="w:9101"', 'instance="w2:9101"'
 UP, UP_2 = f'up{{job="api",{API}}}', f'up{{job="api",{API_2}}}'
 DEPTH = f"highsync_queue_depth{{{API}}}"
-REDIS = 'instance="redis-exporter:9121",job="redis"'
+REDIS = 'instance="redis-exporter:9121",job="redis-exporter"'
 GPU = 'gpu="0",instance="gpu-exporter:9400"'
 GPU_LABELS = {"gpu": "0", "instance": "gpu-exporter:9400"}
-REDIS_LABELS = {"instance": "redis-exporter:9121", "job": "redis"}
+REDIS_LABELS = {"instance": "redis-exporter:9121", "job": "redis-exporter"}
 
 
 def finished(outcome: str, code: str = "") -> str:
@@ -201,9 +201,9 @@ CASES = (
     Case("HighSyncGpuHot", {f"DCGM_FI_DEV_GPU_TEMP{{{GPU}}}": "84x10 90x5 84x15"}),
     Case(
         "HighSyncNotMeasured",
-        {'up{job="redis",instance="redis-exporter:9121"}': "0x30"},
+        {'up{job="redis-exporter",instance="redis-exporter:9121"}': "0x30"},
         labels=REDIS_LABELS,
-        summary="Prometheus cannot read redis at redis-exporter:9121: alerts on it are blind.",
+        summary="Prometheus cannot read redis-exporter at redis-exporter:9121: alerts on it are blind.",
     ),
-    Case("HighSyncNotMeasured", {'up{job="redis",instance="redis-exporter:9121"}': "0x5 1x25"}),
+    Case("HighSyncNotMeasured", {'up{job="redis-exporter",instance="redis-exporter:9121"}': "0x5 1x25"}),
 )

@@ -191,9 +191,9 @@ def test_prometheus_asks_services_of_the_stack_on_the_ports_they_have(stack: Ser
     ports = {name: job["dns_sd_configs"][0]["port"] for name, job in asked.items()}
     assert ports == {"api": 8000, "worker": port, "gpu-exporter": 9400}
     assert set(asked) <= set(stack)
-    assert jobs["redis"]["static_configs"] == [{"targets": ["redis-exporter:9121"]}]
+    assert jobs["redis-exporter"]["static_configs"] == [{"targets": ["redis-exporter:9121"]}]
     # The names that rules and dashboards select by
-    assert set(jobs) == {"prometheus", "api", "worker", "redis", "gpu"}
+    assert set(jobs) == {"prometheus", "api", "worker", "redis-exporter", "gpu-exporter"}
 
 
 def test_every_service_of_the_stack_is_contained(stack: Services) -> None:

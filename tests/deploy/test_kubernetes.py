@@ -15,7 +15,7 @@ import yaml
 
 from core.settings import Settings
 from tests.deploy.conftest import ROOT, load_yaml
-from tests.deploy.test_alerts import metric_names
+from tests.deploy.metric_names import known_names
 from tests.deploy.test_init import read_env
 from worker.parent import SHUTDOWN_GRACE_S
 
@@ -108,7 +108,7 @@ def test_the_scaled_object_is_one_that_keda_knows(objects: list[Object]) -> None
         assert trigger["type"] == "prometheus"
         assert trigger["metadata"].keys() == {"serverAddress", "query", "threshold"}
         assert all(isinstance(value, str) for value in trigger["metadata"].values())
-        assert set(re.findall(r"highsync_\w+", trigger["metadata"]["query"])) <= metric_names()
+        assert set(re.findall(r"highsync_\w+", trigger["metadata"]["query"])) <= known_names()
         assert f'namespace="{scaled["metadata"]["namespace"]}"' in trigger["metadata"]["query"]
     asked = " ".join(trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"])
     assert "highsync_queue_oldest_age_seconds" in asked
