@@ -244,10 +244,14 @@ class Memory:
 def memory(stack: EmbeddedStack, moment: str) -> Memory:
     """Measure, and print it as a row of the table."""
     used = Redis.from_url(stack.redis_url).info("memory")["used_memory"] / 1024**2
-    rollup = Path(f"/proc/{stack.api.pid}/smaps_rollup").read_text()
-    pss, rss = (int(re.findall(rf"^{name}: +(\d+) kB", rollup, re.MULTILINE)[0]) / 1024 for name in ("Pss", "Rss"))
+    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in api_processes(stack)]
+    pss, rss = (sum(_kib_of(name, rollup) for rollup in rollups) / 1024 for name in ("Pss", "Rss"))
     print(f"| {moment} | {used:.1f} | {pss:.0f} | {rss:.0f} |", flush=True)
     return Memory(moment, round(used, 1), round(pss, 1), round(rss, 1))
+
+
+def _kib_of(name: str, rollup: str) -> int:
+    return int(re.findall(rf"^{name}: +(\d+) kB", rollup, re.MULTILINE)[0])
 
 
 def fill_and_weigh(stack: EmbeddedStack, number: int) -> tuple[list[JobId], list[Memory]]:
@@ -286,13 +290,15 @@ def main() -> int:
     """Measure; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queued", type=int, default=10_000)
+    parser.add_argument("--processes", type=int, default=2, help="API processes")
     parser.add_argument("--rate", type=float, default=200.0, help="requests per second")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each round")
     parser.add_argument("--p99-ms", type=float, default=50.0, help="the target at the fixed rate")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, ServiceWithoutWorker(Path(folder)) as stack:
-        print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}\n")
+    settings = {"HIGHSYNC_API_PROCESSES": str(arguments.processes)}
+    with tempfile.TemporaryDirectory() as folder, ServiceWithoutWorker(Path(folder), settings=settings) as stack:
+        print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, API processes: {arguments.processes}\n")
         ids, weights = fill_and_weigh(stack, arguments.queued)
         timings = measure(stack, ids, arguments.rate, arguments.seconds)
         posted = _answered(timings, "202")
@@ -333,16 +339,22 @@ def measure(stack: EmbeddedStack, ids: Sequence[JobId], rate: float, seconds: fl
 
 def run_round(stack: EmbeddedStack, requests: Coroutine[Any, Any, Timing]) -> Timing:
     """Do a round, and see how much CPU time it costs the API."""
-    before = cpu_seconds(stack.api.pid)
+    before = cpu_seconds(stack)
     timing = asyncio.run(requests)
-    timing.cpu_seconds = cpu_seconds(stack.api.pid) - before
+    timing.cpu_seconds = cpu_seconds(stack) - before
     return timing
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, in s."""
-    facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(facts[11]) + int(facts[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(stack: EmbeddedStack) -> float:
+    """User and system time of all API processes so far, in s."""
+    facts = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in api_processes(stack))
+    return sum(int(fact[11]) + int(fact[12]) for fact in facts) / os.sysconf("SC_CLK_TCK")
+
+
+def api_processes(stack: EmbeddedStack) -> list[int]:
+    """The ids of the API's process and of those that it has started."""
+    children = Path(f"/proc/{stack.api.pid}/task/{stack.api.pid}/children").read_text()
+    return [stack.api.pid, *map(int, children.split())]
 
 
 if __name__ == "__main__":

@@ -2,4 +2,5 @@
 
 from cli.main import app
 
-app()
+if __name__ == "__main__":  # not again in the processes that `highsync api` starts
+    app()

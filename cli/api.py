@@ -1,8 +1,12 @@
 """`highsync api`: the API alone. Imports nothing of `worker` and `model`: the API's image does not have them."""
 
+import socket
+from functools import partial
+
 from cli.console import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, say_error
 from core.api_keys import RedisKeyStore
 from core.errors import QueueUnavailable
+from core.logging import configure_logging
 from core.settings import Settings, SettingsError, load_settings
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -13,10 +17,7 @@ REFUSED = (
 
 
 def run_api(host: str, port: int, *, allow_unauthenticated: bool) -> int:
-    """Serve the API until a signal; the exit code."""
-    from service.main import app
-    from service.server import make_server
-
+    """Serve the API until a signal, from as many processes as the settings say; the exit code."""
     try:
         settings = load_settings()
         if allow_unauthenticated:
@@ -24,12 +25,34 @@ def run_api(host: str, port: int, *, allow_unauthenticated: bool) -> int:
         if not may_listen(host, settings):
             say_error(REFUSED.format(host=host))
             return EXIT_FAILED
+    except (SettingsError, ValueError) as error:
+        say_error(str(error))
+        return EXIT_CONFIG
+    return _serve(settings, host, port) if settings.api_processes == 1 else _serve_together(settings, host, port)
+
+
+def _serve(settings: Settings, host: str, port: int, listener: socket.socket | None = None) -> int:
+    """Serve from this process, connections of the listener if there is one; the exit code."""
+    from service.main import app
+    from service.server import make_server
+
+    try:
         application = app(settings)
     except (SettingsError, ValueError) as error:
         say_error(str(error))
         return EXIT_CONFIG
-    make_server(application, host, port).run()
+    make_server(application, host, port).run([listener] if listener else None)
     return EXIT_OK
+
+
+def _serve_together(settings: Settings, host: str, port: int) -> int:
+    """Serve from several processes; the exit code."""
+    from service.replicas import Replicas
+    from service.server import listen
+
+    configure_logging(settings, "api")
+    with listen(host, port) as listener:
+        return Replicas(partial(_serve, settings, host, port), settings.api_processes, listener).run()
 
 
 def may_listen(host: str, settings: Settings) -> bool:

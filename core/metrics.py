@@ -7,13 +7,14 @@ The objects belong to no registry: each process edge makes one with what that pr
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -210,22 +211,25 @@ WORKER_METRICS: tuple[MetricWrapperBase, ...] = (
 
 def service_registry(store: JobStore) -> CollectorRegistry:
     """What the API exports: its own counters and, from the one place that asks, the state of the queue."""
-    _begin_at_zero()
     registry = _registry_of(SERVICE_METRICS)
     registry.register(QueueCollector(store))
     return registry
 
 
 def worker_registry() -> CollectorRegistry:
+    """What the worker exports: the parent of a prefork pool answers for its children."""
+    return _registry_of(WORKER_METRICS)
+
+
+def _registry_of(metrics: Sequence[MetricWrapperBase]) -> CollectorRegistry:
     """
-    What the worker exports. With PROMETHEUS_MULTIPROC_DIR set (before Python starts), the parent of a prefork pool
-    answers for its children; otherwise a process answers for itself.
+    What this process counts of these. With PROMETHEUS_MULTIPROC_DIR set (before Python starts): what all processes
+    count that have the same folder.
     """
     _begin_at_zero()
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return _registry_of(WORKER_METRICS)
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # registers itself
+    for collector in (_Together(metrics),) if "PROMETHEUS_MULTIPROC_DIR" in os.environ else metrics:
+        registry.register(collector)
     return registry
 
 
@@ -245,11 +249,16 @@ def _begin_at_zero() -> None:
         JOB_ATTEMPTS.labels(reason)
 
 
-def _registry_of(metrics: Iterable[Collector]) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    for metric in metrics:
-        registry.register(metric)
-    return registry
+class _Together(Collector):
+    """These metrics of all processes, and none that others in the same folder have merely declared."""
+
+    def __init__(self, metrics: Iterable[MetricWrapperBase]) -> None:
+        self._names = {family.name for metric in metrics for family in metric.describe()}
+        self._processes = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterator[Metric]:
+        """The sums."""
+        return (family for family in self._processes.collect() if family.name in self._names)  # type: ignore[no-untyped-call]
 
 
 def record_finished(job: Job) -> None:

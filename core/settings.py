@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     allow_unauthenticated: bool = Field(
         False, description="Serve other machines although there are no API keys: something else checks who comes."
     )
+    api_processes: int = Field(
+        1, ge=1, le=64, description="API processes behind the one port; each takes one core at most, and some 100 MiB."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe level that is logged."
     )

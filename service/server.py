@@ -39,6 +39,11 @@ def make_server(app: FastAPI, host: str, port: int) -> ApiServer:
     return ApiServer(config, change_watch_of(app))
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for several servers. Ends the program, as uvicorn does, when there is no such address or it is taken."""
+    return uvicorn.Config("", host=host, port=port, log_config=None).bind_socket()
+
+
 def _open_as_many_files_as_may_be() -> None:
     """Each connection is one; what a shell permits by default, 1024, is less than those who may follow jobs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
