@@ -235,9 +235,11 @@ def _registry_of(metrics: Sequence[MetricWrapperBase]) -> CollectorRegistry:
 
 def _begin_at_zero() -> None:
     """
-    Show what alerts count before it happens for the first time. Prometheus sees no increase in a series that begins
-    with 1, so that the first job to meet a bug would call nobody.
+    Show what alerts and dashboards count before it happens for the first time. Prometheus sees no increase in a series
+    that begins with 1, so that the first job to meet a bug would call nobody.
     """
+    for status in (status for status in JobStatus if status.is_terminal):
+        JOB_DURATION_SECONDS.labels(status.value)
     for status in (JobStatus.SUCCEEDED, JobStatus.CANCELED):
         JOBS_FINISHED.labels(status.value, "")
     JOBS_FINISHED.labels(JobStatus.EXPIRED.value, ErrorCode.DEADLINE_EXCEEDED.value)
@@ -247,6 +249,7 @@ def _begin_at_zero() -> None:
         DEADLINE_EXPIRED.labels(phase)
     for reason in ("first", "again"):
         JOB_ATTEMPTS.labels(reason)
+    FETCH_SECONDS.labels("ok")
 
 
 class _Together(Collector):

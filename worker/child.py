@@ -25,7 +25,7 @@ from model.errors import ModelError
 from worker.bench import Download, OnBytes, Workbench
 from worker.exit_codes import EX_SOFTWARE
 from worker.flags import SharedFlags
-from worker.measures import show_stage
+from worker.measures import begin_at_zero
 from worker.presence import PresenceKeeper
 from worker.scratch import ScratchHome
 
@@ -69,7 +69,7 @@ class Child:
             signal.pause()
         metrics.WORKER_UP.set(1)
         metrics.WORKER_BUSY.set(0)
-        show_stage(None)
+        begin_at_zero()
         self._presence = PresenceKeeper(RedisWorkerPresence.connect(self._settings.redis_url), self.bench.worker_id)
         self._presence.start()
 

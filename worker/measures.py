@@ -31,6 +31,17 @@ def busy_with(lease: Lease) -> Iterator[None]:
         show_stage(None)
 
 
+def begin_at_zero() -> None:
+    """Show every stage before the first job comes to it, so that the first job is counted as well: see core.metrics."""
+    for stage in (*WorkerStage, *Stage):
+        metrics.STAGE_DURATION_SECONDS.labels(stage.value)
+    for stage in Stage:
+        metrics.STAGE_FRAMES.labels(stage.value)
+    for result in ("synced", "passthrough_noface", "passthrough_outside"):
+        metrics.FRAMES.labels(result)
+    show_stage(None)
+
+
 def show_stage(stage: AnyStage | None) -> None:
     """Say where the worker is; None: at no job."""
     for known in (*WorkerStage, *Stage):

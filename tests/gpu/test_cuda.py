@@ -9,7 +9,7 @@ from model.stages.denoise import Conditions, encode_crops, predict_velocity, rea
 from model.stages.plan_windows import plan_windows
 from model.weights import load_model
 from model.windows import WINDOW_FRAMES
-from worker.model_host import CUDA
+from worker.model_host import CUDA, gpu_memory
 
 pytestmark = [
     pytest.mark.gpu,
@@ -53,3 +53,11 @@ def test_a_guided_step_is_the_cpus(on_the_cpu: Tensor, dtype: torch.dtype, toler
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         on_cuda = guided_step(torch.device(CUDA), dtype)
     assert relative_error(on_cuda, on_the_cpu) <= tolerance
+
+
+def test_a_worker_knows_what_its_renders_take() -> None:
+    device = torch.device(CUDA)
+    model = load_model("tiny", device=device, dtype=torch.float16)
+    held = gpu_memory(device)
+    assert sum(parameter.nbytes for parameter in model.denoising_unet.parameters()) < held["allocated"]
+    assert held["allocated"] <= held["peak"] <= held["reserved"]
