@@ -2,8 +2,8 @@
 
 import ssl
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx
 from core.outgoing.addresses import FetchPolicy, NeighbourUnknown
 
 _CONNECT_TIMEOUT_S = 10.0
+_LOOK_S = 1.0
 _MAX_HEAD_BYTES = 1024**2  # of all that comes before the body: h11 limits one answer's headers, but not the 1xx answers
 
 BASE_HEADERS = (("User-Agent", "HighSync"), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
@@ -20,9 +21,20 @@ EXCHANGE_ERRORS = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.Pr
 
 
 class Pace:
-    """Limits on the time, speed and headers of one exchange, kept at the socket so that all that arrives is counted."""
+    """
+    Limits on the time, speed and headers of one exchange, kept at the socket so that all that arrives is counted.
 
-    def __init__(self, timeout_s: float, min_bytes_per_s: int = 0, window_s: float = 30.0) -> None:
+    `look` is called every second while the other side keeps silent, and may raise to stop.
+    """
+
+    def __init__(
+        self,
+        timeout_s: float,
+        min_bytes_per_s: int = 0,
+        window_s: float = 30.0,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.look = look
         self._deadline = time.monotonic() + timeout_s
         self._window_s = window_s
         self._least_bytes = min_bytes_per_s * window_s
@@ -77,7 +89,14 @@ class _PacedStream(httpcore.NetworkStream):
         self._pace = pace
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self._stream.read(max_bytes, self._pace.read_timeout_s())
+        until = time.monotonic() + self._pace.read_timeout_s()
+        while (left_s := until - time.monotonic()) > _LOOK_S:
+            with suppress(httpcore.ReadTimeout):
+                return self._counted(self._stream.read(max_bytes, _LOOK_S))
+            self._pace.look()
+        return self._counted(self._stream.read(max_bytes, max(left_s, 0.001)))
+
+    def _counted(self, data: bytes) -> bytes:
         self._pace.count(len(data))
         return data
 

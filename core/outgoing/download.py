@@ -20,6 +20,7 @@ from core.settings import Settings
 from core.sniff import SNIFF_BYTES
 
 _MAX_REDIRECTS = 5
+_LOOK_S = 1.0  # between looks for a reason to stop
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CLIENT_ERRORS_WORTH_A_RETRY = frozenset({408, 425, 429})
 _STRONG_ETAG = re.compile(rb'"[\x21\x23-\x7e]*"')
@@ -70,7 +71,8 @@ def download(
     """
     Fetch a file to `dest`; a broken transfer is resumed where it stopped, if the server can. On failure `dest` is gone.
 
-    `on_bytes(received, total or None)` is called as data arrives and may raise to stop. So may `check_start(head)`: it
+    `on_bytes(received, total or None)` is called as data arrives, and every second while none does, and may raise to
+    stop. So may `check_start(head)`: it
     sees the first bytes of the file before the rest is taken.
     Raises UnsupportedUrl, AddressBlocked, DownloadNotFound, DownloadFailed, InputTooLarge, InsufficientScratch.
     """
@@ -105,7 +107,7 @@ class _Transfer:
         self._limits = limits
         self._policy = policy
         self._on_bytes = on_bytes
-        self._pace = Pace(limits.timeout_s, limits.min_bytes_per_s, limits.pace_window_s)
+        self._pace = Pace(limits.timeout_s, limits.min_bytes_per_s, limits.pace_window_s, self._tell)
         self._begin()
 
     def _start_over(self) -> None:
@@ -133,8 +135,18 @@ class _Transfer:
                 pause_s = self._limits.retry_pause_s * 2 ** (attempt - 1)
                 if attempt == self._limits.attempts or self._pace.left_s() <= pause_s:
                     raise DownloadFailed(f"{url.host} did not deliver the file: {reason(error)}.") from error
-                time.sleep(pause_s)
+                self._wait(pause_s)
         raise AssertionError("a download has at least one attempt")
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            self._tell()
+            time.sleep(min(left_s, _LOOK_S))
+
+    def _tell(self) -> None:
+        if self._on_bytes is not None:
+            self._on_bytes(self._received, self._total)
 
     def _attempt(self, pool: httpcore.ConnectionPool, url: OutgoingUrl) -> str | None:
         """Take the file, or what is missing of it. Returns its content type."""
@@ -217,8 +229,7 @@ class _Transfer:
         self._digest.update(chunk)
         self._received += len(chunk)
         self._look_at_start(chunk)
-        if self._on_bytes is not None:
-            self._on_bytes(self._received, self._total)
+        self._tell()
 
     def _look_at_start(self, chunk: bytes) -> None:
         if self._check_start is not None and len(self._head) < SNIFF_BYTES:

@@ -55,6 +55,13 @@ class Names:
         return [ipaddress.ip_address(address) for address in answer]
 
 
+def stops_in_the_middle(visit: Visit) -> None:
+    """Begins a file and then keeps silent."""
+    visit.start({"Content-Length": "1000"})
+    visit.wfile.write(b"x" * 100)
+    time.sleep(20)
+
+
 @pytest.fixture
 def site() -> Iterator[Site]:
     with Site() as site:
@@ -628,6 +635,25 @@ class TestHostileServers:
             download(site.url("/movie.mp4"), tmp_path / "in", LIMITS, open_to(site), stop)
 
         assert not (tmp_path / "in").exists()
+
+    @pytest.mark.parametrize(
+        "page",
+        [lambda visit: time.sleep(20), lambda visit: visit.reply(503), stops_in_the_middle],
+        ids=["silent", "failing", "stalling"],
+    )
+    def test_the_caller_can_stop_it_while_nothing_comes(self, site: Site, tmp_path: Path, page: Page) -> None:
+        site.pages["/movie.mp4"] = page
+        asked_at = time.monotonic()
+
+        def stop(received: int, total: int | None) -> None:
+            if time.monotonic() - asked_at > 0.5:
+                raise KeyboardInterrupt
+
+        limits = FetchLimits(max_bytes=1000, retry_pause_s=20)
+        with pytest.raises(KeyboardInterrupt):
+            download(site.url("/movie.mp4"), tmp_path / "in.mp4", limits, open_to(site), stop)
+        assert time.monotonic() - asked_at < 3
+        assert not (tmp_path / "in.mp4").exists()
 
 
 class TestResume:
