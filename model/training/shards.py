@@ -38,6 +38,10 @@ MAX_AUDIO_DRIFT_SECONDS = 0.1
 """How far the sound of a clip may be shorter or longer than its frames."""
 
 FRAMES, AUDIO_FEATURES, AUDIO = "frames", "audio_features", "audio"
+PHONEMES = "phonemes"
+"""The one entry of a shard's metadata, clip by clip: safetensors writes several in any order, and a shard that is made
+again is to have the same bytes."""
+
 RESERVED = (FRAMES, AUDIO_FEATURES, AUDIO)
 
 Array = np.ndarray
@@ -121,7 +125,7 @@ class DatasetInfo:
 
 
 _INFO = TypeAdapter(DatasetInfo)
-_PHONEMES = TypeAdapter(tuple[Phoneme, ...])
+_PHONEMES = TypeAdapter(tuple[tuple[Phoneme, ...], ...])
 
 
 class ShardWriter:
@@ -187,7 +191,7 @@ class ShardWriter:
         for place, clip in enumerate(clips):
             arrays = {FRAMES: clip.frames, AUDIO_FEATURES: clip.audio_features, AUDIO: clip.audio, **clip.ground_truth}
             tensors |= {_key(place, name): np.ascontiguousarray(array) for name, array in arrays.items()}
-        phonemes = {str(place): json.dumps([asdict(p) for p in clip.phonemes]) for place, clip in enumerate(clips)}
+        phonemes = {PHONEMES: json.dumps([[asdict(p) for p in clip.phonemes] for clip in clips])}
         path = self._folder / shard.file
         save_file(tensors, path.with_suffix(".new"), phonemes)
         path.with_suffix(".new").replace(path)
@@ -251,8 +255,8 @@ class ShardReader:
         keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118  # the file is no mapping
         arrays = {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
         frames, audio_features, audio = (arrays.pop(name) for name in RESERVED)
-        phonemes = _PHONEMES.validate_json(file.metadata()[str(place.place)])
-        return Clip(self.labels(place), shard.split, frames, audio_features, audio, arrays, phonemes)
+        phonemes = _PHONEMES.validate_json(file.metadata()[PHONEMES])
+        return Clip(self.labels(place), shard.split, frames, audio_features, audio, arrays, phonemes[place.place])
 
     def _rows(self, place: ClipPlace, name: str, indices: Sequence[int]) -> Array:
         tensor = self._file(place.shard).get_slice(_key(place.place, name))
