@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         "", description="Private addresses inputs and webhooks may use: CIDR:port, comma separated."
     )
     fetch_deny: str = Field(
-        "api,worker,redis,s3,prometheus,grafana,alertmanager,redis-exporter,gpu-exporter",
+        "api,worker,redis,s3,prometheus,grafana,alertmanager,redis-exporter,gpu-exporter,caddy",
         description="Hosts never reached even inside fetch_allow, besides Redis and the bucket: host or host:port.",
     )
     fetch_timeout_s: float = Field(1800.0, gt=0, description="Longest time one download may take, in seconds.")

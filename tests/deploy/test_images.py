@@ -64,6 +64,14 @@ def test_nothing_but_the_environment_comes_from_where_it_was_installed(dockerfil
     assert not any("apt" in line for line in dockerfile)
 
 
+def test_a_new_version_is_a_small_layer_on_top(dockerfile: list[str]) -> None:
+    assert not any(line.startswith("COPY") or "REVISION" in line for line in stage_of(dockerfile, "runtime"))
+    for target in ("api", "worker"):
+        changes = [line for line in stage_of(dockerfile, target) if line.startswith("COPY ") or "REVISION" in line]
+        assert changes[0].startswith("COPY --from=")
+        assert changes[-1].startswith("LABEL ")
+
+
 def test_a_read_only_worker_writes_to_its_volumes_only(dockerfile: list[str]) -> None:
     (volumes,) = [line for line in dockerfile if line.startswith("VOLUME ")]
     places = re.findall(r'"(/\w+)"', volumes)

@@ -127,7 +127,7 @@ def test_prometheus_finds_the_services_under_the_names_that_the_alerts_use(objec
         assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
         asked.add(service["metadata"]["name"])
     assert asked == {job["job_name"] for job in load_yaml("deploy/prometheus.yml")["scrape_configs"]} & services.keys()
-    assert asked == {"api", "worker"}
+    assert asked == {"api", "worker", "redis-exporter"}
 
 
 def test_every_selector_chooses_what_it_is_named_for(objects: list[Object]) -> None:
@@ -167,7 +167,7 @@ def test_images_are_those_of_compose(stack: dict[str, Any]) -> None:
     ours = {name: container["image"] for name, container in containers(built(BASE)).items()}
     assert ours.pop("admin") == of_compose["api"]
     assert ours == {name: of_compose[name] for name in ours}
-    assert ours.keys() == {"api", "worker", "redis", "s3"}
+    assert ours.keys() == {"api", "worker", "redis", "redis-exporter", "s3"}
 
 
 def environment_of(objects: list[Object], container: Object, secrets: dict[str, str]) -> dict[str, str]:
@@ -258,7 +258,7 @@ def reachable(objects: list[Object]) -> Iterator[tuple[str, str, int]]:
 def test_nobody_reaches_what_is_not_needed(objects: list[Object]) -> None:
     policies = of_kind(objects, "NetworkPolicy")
     assert policies["default-deny"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    to_redis = {(name, "redis", 6379) for name in ("api", "worker", "admin")}
+    to_redis = {(name, "redis", 6379) for name in ("api", "worker", "admin", "redis-exporter")}
     assert set(reachable(objects)) == to_redis | {("api", "s3", 7070), ("worker", "s3", 7070)}
     let_in = {
         (name, *peer["namespaceSelector"]["matchLabels"])
@@ -268,7 +268,8 @@ def test_nobody_reaches_what_is_not_needed(objects: list[Object]) -> None:
         if "namespaceSelector" in peer
     }
     clients, monitoring = "highsync/clients", "highsync/monitoring"
-    assert let_in == {("api", clients), ("api", monitoring), ("worker", monitoring), ("s3", clients)}
+    measured = {("api", monitoring), ("worker", monitoring), ("redis-exporter", monitoring)}
+    assert let_in == {("api", clients), ("s3", clients)} | measured
 
 
 def test_inputs_and_webhooks_reach_public_addresses_only(objects: list[Object]) -> None:
