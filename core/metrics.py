@@ -216,19 +216,22 @@ def service_registry(store: JobStore) -> CollectorRegistry:
     return registry
 
 
-def worker_registry() -> CollectorRegistry:
-    """What the worker exports: the parent of a prefork pool answers for its children."""
-    return _registry_of(WORKER_METRICS)
+def worker_registry(processes: Collector | None = None) -> CollectorRegistry:
+    """What the worker exports: the parent of a prefork pool answers for its children, whom `processes` brings."""
+    return _registry_of(WORKER_METRICS, processes)
 
 
-def _registry_of(metrics: Sequence[MetricWrapperBase]) -> CollectorRegistry:
+def _registry_of(metrics: Sequence[MetricWrapperBase], processes: Collector | None = None) -> CollectorRegistry:
     """
     What this process counts of these. With PROMETHEUS_MULTIPROC_DIR set (before Python starts): what all processes
-    count that have the same folder.
+    count that have the same folder, as `processes` or the plain collector of the folder has it.
     """
     _begin_at_zero()
     registry = CollectorRegistry()
-    for collector in (_Together(metrics),) if "PROMETHEUS_MULTIPROC_DIR" in os.environ else metrics:
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry.register(_Together(metrics, processes or MultiProcessCollector(None)))  # type: ignore[no-untyped-call]
+        return registry
+    for collector in metrics:
         registry.register(collector)
     return registry
 
@@ -255,13 +258,13 @@ def _begin_at_zero() -> None:
 class _Together(Collector):
     """These metrics of all processes, and none that others in the same folder have merely declared."""
 
-    def __init__(self, metrics: Iterable[MetricWrapperBase]) -> None:
+    def __init__(self, metrics: Iterable[MetricWrapperBase], processes: Collector) -> None:
         self._names = {family.name for metric in metrics for family in metric.describe()}
-        self._processes = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+        self._processes = processes
 
     def collect(self) -> Iterator[Metric]:
         """The sums."""
-        return (family for family in self._processes.collect() if family.name in self._names)  # type: ignore[no-untyped-call]
+        return (family for family in self._processes.collect() if family.name in self._names)
 
 
 def record_finished(job: Job) -> None:

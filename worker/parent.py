@@ -22,7 +22,6 @@ import structlog
 from celery import signals
 from celery.worker import state
 from prometheus_client import start_http_server
-from prometheus_client.multiprocess import mark_process_dead
 
 from core.metrics import RENDERS_STALLED, SCRATCH_FREE_RATIO, WORKER_RSS_BYTES, worker_registry
 from core.settings import Settings
@@ -30,6 +29,7 @@ from worker.celery_app import create_app
 from worker.child import Child, PipelineLoader
 from worker.exit_codes import EX_CONFIG, EX_SOFTWARE
 from worker.flags import SharedFlags
+from worker.metric_files import MetricFiles
 from worker.scratch import ScratchHome
 
 SHUTDOWN_GRACE_S = 30.0
@@ -54,9 +54,10 @@ def run_worker(settings: Settings, scratch: ScratchHome, load: PipelineLoader) -
     )
     ending = _Ending(flags)
     signals.worker_shutting_down.connect(ending.begin)
-    if settings.worker_metrics_port and not _serve_metrics(settings):
+    files = MetricFiles(scratch.metrics)
+    if settings.worker_metrics_port and not _serve_metrics(settings, files):
         return EX_CONFIG
-    threading.Thread(target=_watch, args=(flags, scratch, settings.stall_timeout_s), daemon=True).start()
+    threading.Thread(target=_watch, args=(flags, scratch, files, settings.stall_timeout_s), daemon=True).start()
     with _no_farewells():
         worker.start()
     status = EX_CONFIG if flags.startup_failed() else worker.exitcode or 0
@@ -74,10 +75,10 @@ def _no_farewells() -> Iterator[None]:
     sys.__stdout__ = original  # type: ignore[misc]
 
 
-def _serve_metrics(settings: Settings) -> bool:
+def _serve_metrics(settings: Settings, files: MetricFiles) -> bool:
     host, port = settings.worker_metrics_host, settings.worker_metrics_port
     try:
-        start_http_server(port, host, worker_registry())
+        start_http_server(port, host, worker_registry(files))
     except OSError as error:
         log.error("metrics_port_unusable", host=host, port=port, reason=str(error))
         return False
@@ -106,7 +107,7 @@ class _Ending:
         os._exit(EX_SOFTWARE)  # the kernel kills the child with its parent
 
 
-def _watch(flags: SharedFlags, scratch: ScratchHome, stall_timeout_s: float) -> None:
+def _watch(flags: SharedFlags, scratch: ScratchHome, files: MetricFiles, stall_timeout_s: float) -> None:
     """
     Tell how full the scratch disk is, and how much memory the child has.
     End a child whose render hangs; Celery starts another one, and the reconciler takes the job away from the dead one.
@@ -116,7 +117,7 @@ def _watch(flags: SharedFlags, scratch: ScratchHome, stall_timeout_s: float) -> 
         disk = shutil.disk_usage(scratch.path)
         SCRATCH_FREE_RATIO.set(disk.free / disk.total)
         _show_memory(flags.child())
-        forget_dead_processes(scratch.metrics)
+        files.bury_the_dead()
         if flags.silent_s() > stall_timeout_s:
             _end_hung_child(flags)
         time.sleep(WATCH_S)
@@ -148,19 +149,3 @@ def _has_ended(child: int) -> bool:
         return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:  # collected already
         return True
-
-
-def forget_dead_processes(metrics_folder: Path) -> None:
-    """Drop the gauges of processes that are gone, killed ones too: they say what is true only while one lives."""
-    for gauges in metrics_folder.glob("gauge_live*.db"):
-        pid = int(gauges.stem.rpartition("_")[2])
-        if not _is_alive(pid):
-            mark_process_dead(pid, str(metrics_folder))  # type: ignore[no-untyped-call]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

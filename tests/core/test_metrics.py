@@ -1,10 +1,6 @@
 """Metrics: named by one rule, exported by the process that sets them, and whole in a prefork worker."""
 
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -165,28 +161,3 @@ def test_downloads_are_timed_with_their_outcome() -> None:
     with measured_fetch():
         pass
     assert value(registry, "highsync_fetch_seconds_count", outcome="ok") == before + 1
-
-
-PREFORK = """
-import multiprocessing
-from prometheus_client import generate_latest
-from core.metrics import FRAMES, LEASES_LOST, WORKER_BUSY, WORKER_UP, worker_registry
-
-def child():
-    FRAMES.labels("synced").inc(250)
-    WORKER_UP.set(1)
-    WORKER_BUSY.set(1)
-    print(generate_latest(worker_registry()).decode())
-
-process = multiprocessing.get_context("fork").Process(target=child)
-process.start()
-process.join()
-"""
-
-
-def test_the_parent_of_a_prefork_pool_answers_for_its_children(tmp_path: Path) -> None:
-    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", PREFORK], env=environment, capture_output=True, text=True, check=True)
-    assert 'highsync_frames_total{result="synced"} 250.0' in done.stdout
-    assert "highsync_worker_up 1.0" in done.stdout
-    assert "highsync_worker_busy 1.0" in done.stdout

@@ -11,7 +11,6 @@ import pytest
 
 from tests.servers import RedisServer, free_port
 from worker.exit_codes import EX_CONFIG
-from worker.parent import forget_dead_processes
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120
@@ -86,20 +85,3 @@ def test_a_metrics_port_in_use_ends_the_worker_with_its_number(tmp_path: Path) -
 def test_the_parent_imports_no_torch() -> None:
     program = "import sys, worker.parent; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
-
-
-@pytest.mark.parametrize("alive", [True, False])
-def test_gauges_are_dropped_with_their_process_and_counters_are_not(tmp_path: Path, alive: bool) -> None:
-    pid = os.getpid() if alive else _dead_pid()
-    gauge, counter = tmp_path / f"gauge_livemax_{pid}.db", tmp_path / f"counter_{pid}.db"
-    gauge.touch()
-    counter.touch()
-    forget_dead_processes(tmp_path)
-    assert gauge.exists() is alive
-    assert counter.exists()
-
-
-def _dead_pid() -> int:
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-        return process.pid
