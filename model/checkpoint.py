@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from diffusers import AutoencoderKL
@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from safetensors.torch import save_file
 from torch import nn
 
-from model.audio.encoder import AudioEncoder
+from model.audio.encoder import HUGGING_FACE_NUMBERS, AudioEncoder
 from model.errors import WeightsError
 from model.networks.config import FULL, UNetConfig
 from model.networks.denoising_unet import DenoisingUNet
@@ -32,14 +32,15 @@ AUDIO_FOLDER_CONFIG = "audio_processor/config.json"
 AUDIO_FOLDER_WEIGHTS = ("audio_processor/model.safetensors", "audio_processor/pytorch_model.bin")
 """Where `whisper_tiny.pt` is absent, the folder is read as Hugging Face's: the config and the first of the others."""
 
-PUBLISHED_VAE_CONFIG = "sd-vae-ft-mse/config.json"
-PUBLISHED_VAE_WEIGHTS = (
-    "sd-vae-ft-mse/diffusion_pytorch_model.safetensors",
-    "sd-vae-ft-mse/diffusion_pytorch_model.bin",
-)
+CONFIG_FILE = "config.json"
+SAFETENSORS_OR_PICKLE = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+"""What a folder of diffusers' holds, the weights in one of two forms; the first that exists is read."""
+
+PUBLISHED_VAE = "sd-vae-ft-mse"
+PUBLISHED_VAE_CONFIG = f"{PUBLISHED_VAE}/{CONFIG_FILE}"
+PUBLISHED_VAE_WEIGHTS = tuple(f"{PUBLISHED_VAE}/{name}" for name in SAFETENSORS_OR_PICKLE)
 """Either will do; the first that exists is read."""
 
-CONFIG_FILE = "config.json"
 WEIGHT_FILES = (
     "denoising_unet.safetensors",
     "reference_unet.safetensors",
@@ -183,6 +184,42 @@ def save_folder(checkpoint: Checkpoint, folder: Path) -> None:
     (folder / CONFIG_FILE).write_text(json.dumps(asdict(own), indent=2) + "\n")
 
 
+def save_published(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write the published layout, the audio encoder as Hugging Face's. Raises ValueError unless of the published size.
+
+    The UNets are pickled as they were, which is what other programs for these weights read.
+    """
+    if checkpoint.config.unet != FULL:
+        raise ValueError("The published layout says nothing of sizes: it is for networks of the published size.")
+    networks = checkpoint.networks
+    (folder / AUDIO_FOLDER_CONFIG).parent.mkdir(parents=True, exist_ok=True)
+    torch.save(networks.denoising_unet.state_dict(), folder / PUBLISHED_DENOISING_UNET)
+    torch.save(networks.reference_unet.state_dict(), folder / PUBLISHED_REFERENCE_UNET)
+    save_vae(networks.vae, folder / PUBLISHED_VAE)
+    encoder = {f"encoder.{key}": tensor for key, tensor in networks.audio_encoder.whisper.state_dict().items()}
+    save_file(encoder, folder / AUDIO_FOLDER_WEIGHTS[0])
+    (folder / AUDIO_FOLDER_CONFIG).write_text(json.dumps(HUGGING_FACE_NUMBERS, indent=2) + "\n")
+
+
+def save_vae(vae: AutoencoderKL, folder: Path) -> None:
+    """Write a VAE as diffusers does."""
+    saved: Any = vae  # diffusers hides the methods of its models from type checkers
+    saved.save_pretrained(folder)
+
+
+def load_vae(folder: Path, dtype: torch.dtype) -> tuple[AutoencoderKL, VaeConfig]:
+    """Read a diffusers folder of a VAE. Raises WeightsError."""
+    config = read_json(folder / CONFIG_FILE, _PUBLISHED_VAE_CONFIG).to_vae_config()
+    paths = [folder / name for name in SAFETENSORS_OR_PICKLE]
+    path = next((path for path in paths if path.exists()), paths[0])
+    return _load(lambda: build_vae(config), path, dtype, rename=new_vae_key), config
+
+
+def load_audio_encoder(path: Path) -> AudioEncoder:
+    """Read an audio encoder as our own layout holds it. Raises WeightsError."""
+    return _load(AudioEncoder, path, torch.float32)
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hex. Raises OSError."""
     with path.open("rb") as file:
@@ -203,7 +240,7 @@ def _load_own(folder: Path, dtype: torch.dtype) -> Checkpoint:
             denoising_unet=_load(lambda: DenoisingUNet(own.model.unet), denoising_unet, dtype),
             reference_unet=_load(lambda: ReferenceUNet(own.model.unet), reference_unet, dtype),
             vae=_load(lambda: build_vae(own.model.vae), vae, dtype),
-            audio_encoder=_load(AudioEncoder, audio_encoder, torch.float32),
+            audio_encoder=load_audio_encoder(audio_encoder),
         ),
         config=own.model,
         name=own.name,

@@ -8,6 +8,7 @@ timestep by integer division, which is not the timestep that comes next; here it
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,12 +17,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class ScheduleConfig:
-    """The noise schedule the published inference uses. `final_alpha`: alpha-bar after the last step."""
+    """The noise schedule the published inference uses. `final_alpha`: alpha-bar after the last step.
+
+    betas : evenly spaced, or, as in the published training, squares of evenly spaced numbers
+    """
 
     num_train_timesteps: int = 1000
     beta_start: float = 0.00085
     beta_end: float = 0.012
     final_alpha: float = 1.0
+    betas: Literal["linear", "scaled_linear"] = "linear"
 
 
 class DdimSchedule:
@@ -69,12 +74,14 @@ def trailing_timesteps(num_inference_steps: int, num_train_timesteps: int) -> tu
 
 
 def zero_snr_alphas(config: ScheduleConfig) -> Tensor:
-    """alpha-bar of every training timestep, (num_train_timesteps,): linear betas, then sqrt(alpha-bar) shifted and
+    """alpha-bar of every training timestep, (num_train_timesteps,): the betas, then sqrt(alpha-bar) shifted and
     scaled so that the first value stays and the last is exactly zero.
 
     float32 and the published order of operations: near timestep 0 another order shows in the sixth digit of a step.
     """
-    betas = torch.linspace(config.beta_start, config.beta_end, config.num_train_timesteps, dtype=torch.float32)
+    power = 2 if config.betas == "scaled_linear" else 1
+    start, end = config.beta_start ** (1 / power), config.beta_end ** (1 / power)
+    betas = torch.linspace(start, end, config.num_train_timesteps, dtype=torch.float32) ** power
     signal = torch.cumprod(1.0 - betas, dim=0).sqrt()
     first, last = signal[0].clone(), signal[-1].clone()
     rescaled = ((signal - last) * (first / (first - last))).square()

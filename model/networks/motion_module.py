@@ -95,7 +95,7 @@ class TemporalTransformer(nn.Module):
 
 
 class MotionModule(nn.Module):
-    """Lets the frames of a window agree on the mouth's motion (docs/model.md)."""
+    """Lets the frames of a window agree on the mouth's motion (docs/model.md). A single frame has none: it stays."""
 
     def __init__(self, config: UNetConfig, channels: int) -> None:
         super().__init__()
@@ -103,6 +103,8 @@ class MotionModule(nn.Module):
 
     def forward(self, hidden_states: Tensor, frames: int) -> Tensor:
         """(B*F, C, H, W) with F = frames to the same."""
+        if frames == 1:
+            return hidden_states
         output: Tensor = self.temporal_transformer(hidden_states, frames)
         return output
 

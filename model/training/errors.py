@@ -7,3 +7,7 @@ class TrainingError(Exception):
 
 class DatasetError(TrainingError):
     """The dataset is missing, damaged, of another form, or holds nothing to train on."""
+
+
+class ConfigError(TrainingError):
+    """The training's configuration cannot be read, names a setting there is not, or does not fit data or weights."""

@@ -21,8 +21,8 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
+from torch import nn
 
-from model.audio.encoder import AudioEncoder
 from model.audio.log_mel import SAMPLE_RATE_HZ
 from model.training.errors import DatasetError
 
@@ -138,10 +138,13 @@ class ShardWriter:
         crop_size: int,
         audio_shape: tuple[int, int],
         maker: Mapping[str, JsonValue],
-        audio_encoder: AudioEncoder,
+        audio_encoder: nn.Module,
         shard_clips: int = SHARD_CLIPS,
     ) -> None:
-        """Raises DatasetError when the folder holds a dataset made with other settings."""
+        """audio_encoder: the one the features come from (model.audio.encoder).
+
+        Raises DatasetError when the folder holds a dataset made with other settings.
+        """
         self._folder, self._shard_clips = folder, shard_clips
         self._info = DatasetInfo(crop_size=crop_size, audio_shape=audio_shape, maker=dict(maker))
         self._waiting: dict[Split, list[Clip]] = {split: [] for split in Split}

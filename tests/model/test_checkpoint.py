@@ -22,6 +22,7 @@ from model.checkpoint import (
     load_folder,
     new_vae_key,
     save_folder,
+    save_published,
 )
 from model.errors import WeightsError
 from model.networks import DenoisingUNet, ReferenceUNet, UNetConfig
@@ -344,3 +345,22 @@ def openai_whisper_tiny(encoder: AudioEncoder) -> dict[str, Any]:
         state[f"encoder.{key}"] = tensor
     dims = {"n_mels": 80, "n_audio_ctx": 1500, "n_audio_state": 384, "n_audio_head": 6, "n_audio_layer": 4}
     return {"dims": dims, "model_state_dict": state}
+
+
+class TestWritingThePublishedLayout:
+    def test_what_was_written_is_what_is_loaded(
+        self, tmp_path: Path, networks: Networks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At a small size: the full one differs in nothing but its numbers."""
+        monkeypatch.setattr(checkpoint, "FULL", SMALL_UNET)
+
+        save_published(Checkpoint(networks, SMALL, name="", trained=True, sha256=""), tmp_path)
+
+        loaded = load_folder(tmp_path, torch.float32)
+        assert loaded.config.vae == SMALL_VAE
+        for name in ("denoising_unet", "reference_unet", "vae", "audio_encoder"):
+            assert equal(getattr(loaded.networks, name), getattr(networks, name)), name
+
+    def test_other_sizes_are_refused(self, tmp_path: Path, networks: Networks) -> None:
+        with pytest.raises(ValueError, match="published size"):
+            save_published(Checkpoint(networks, SMALL, name="", trained=True, sha256=""), tmp_path)
