@@ -164,6 +164,17 @@ def api(
 
 
 @app.command()
+def doctor(
+    api_port: Annotated[int, typer.Option(min=1, max=65535, help="Port that the API listens on, or shall.")] = 8000,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at everything that a job will need: Redis, storage, disks, ports, GPU, codecs. Settings as HIGHSYNC_*."""
+    from cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(api_port, as_json=as_json))
+
+
+@app.command()
 def worker() -> None:
     """Run one worker. Its settings come from HIGHSYNC_* variables."""
     from worker.__main__ import main
