@@ -20,6 +20,7 @@ from service.middleware import BodyLimit, RequestContext
 from service.openapi import DESCRIPTION, describe
 from service.services import Services
 from service.uploads import endpoints as uploads
+from service.web.page import install_page
 from service.webhooks import endpoints as webhooks
 from service.webhooks.contract import describe_webhooks
 
@@ -45,6 +46,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     of_jobs = (jobs.router, following.router, jobs.preflight_router, batches.router)
     for router in (*of_jobs, uploads.router, files.router, webhooks.router, catalogue.router, health.router):
         app.include_router(router)
+    install_page(app, settings)
     install_probe(app, services)
     install_change_watch(app, services.store, Seats(settings.followers_max, settings.followers_max_per_tenant))
     install_error_handlers(app)

@@ -124,8 +124,16 @@ def _ticket(
     ),
 )
 def get_upload(caller: Reader, upload_id: UploadPath, services: Needed) -> UploadView:
-    """Whether its file is there. A file larger than it may be is removed, and the answer is the error that says so."""
-    return _view(_find(upload_id, caller.tenant, services), services)
+    """
+    Whether its file is there, and a link to get it back. A file larger than it may be is removed, and the answer is the
+    error that says so.
+    """
+    upload = _find(upload_id, caller.tenant, services)
+    view = _view(upload, services)
+    if upload.state is not UploadState.READY:
+        return view
+    link = services.storage.download_url(upload.key, services.settings.link_ttl_s, f"highsync-{upload.id}")
+    return view.model_copy(update={"file_url": link})
 
 
 @router.post(

@@ -63,6 +63,9 @@ class UploadView(BaseModel):
     kept_until: datetime = Field(
         description="Until then it waits for a job. Once jobs use it, it leaves with the last of them instead."
     )
+    file_url: str | None = Field(
+        None, description="GET the file back there, for a limited time. When one upload is looked at and has its file."
+    )
     links: UploadLinks
 
 

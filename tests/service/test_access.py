@@ -29,6 +29,7 @@ from tests.service.conftest import make_settings, with_changes
 
 URLS = {"video_url": "https://media.example.com/a.mp4", "audio_url": "https://media.example.com/a.wav"}
 OPEN = {"/livez", "/readyz", "/metrics", "/errors", "/files/{key:path}", "/docs", "/docs/oauth2-redirect"}
+OPEN |= {"/", "/studio/{name}"}
 UNKNOWN_JOB, UNKNOWN_UPLOAD = "0" * 36, "0" * 32
 UNKNOWN_BATCH = "b_" + UNKNOWN_JOB
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(64)

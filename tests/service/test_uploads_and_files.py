@@ -57,6 +57,20 @@ class TestUploading:
         job = {"video_url": ticket["id"], "audio_url": ticket["id"]}
         assert client.post("/jobs", json=job).status_code == 202
 
+    def test_its_owner_gets_the_file_back(self, client: TestClient) -> None:
+        """By a signed link, made at each look; somebody else's look finds no upload: see test_access."""
+        ticket = ask(client, bytes=len(MOVIE))
+        path = ticket["links"]["self"]
+        assert (ticket["file_url"], client.get(path).json()["file_url"]) == (None, None)
+
+        put(client, ticket, MOVIE)
+
+        link = client.get(path).json()["file_url"]
+        assert client.get(link).content == MOVIE
+        assert client.get(link, headers={"Range": "bytes=2-4"}).content == MOVIE[2:5]
+        assert client.put(link, content=b"another").json()["code"] == "link_invalid"
+        assert client.get(link.partition("?")[0]).json()["code"] == "link_invalid"
+
     def test_every_field_is_optional(self, client: TestClient, services: Services) -> None:
         assert ask(client)["max_bytes"] == services.settings.input_max_bytes
 
@@ -107,7 +121,7 @@ class TestLookingAt:
 
         assert (waiting["state"], waiting["bytes"]) == ("waiting", None)
         assert (ready["state"], ready["bytes"], ready["sha256"]) == ("ready", len(MOVIE), SHA256)
-        assert waiting | {"state": "ready", "bytes": len(MOVIE)} == ready
+        assert waiting | {"state": "ready", "bytes": len(MOVIE), "file_url": ready["file_url"]} == ready
         kept_s = datetime.fromisoformat(ready["kept_until"]) - datetime.fromisoformat(ready["created_at"])
         assert kept_s.total_seconds() == services.settings.upload_ttl_s
 

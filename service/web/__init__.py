@@ -1,0 +1,1 @@
+"""The studio page: what an editor sees at `/`."""
