@@ -1,5 +1,5 @@
 """
-`python -m tests.stack` in a folder with the files of the stack: up, dub, kill, heal, down; what happened, as a table.
+`python -m tests.stack`, in a folder with the files of the stack: up, dub, kill, heal, TLS, down; a line for each.
 
 Containers end by SIGKILL from outside, as a crash does: after `docker kill` Docker would take it for somebody's wish.
 """
@@ -17,7 +17,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from client import HighSync, Job
+from client.errors import NotAllowed
 from tests.e2e.house import portrait_clip, voice
 from tests.servers import wait_until
 
@@ -25,6 +28,11 @@ API = "http://127.0.0.1:8000"
 PROJECT = "highsync-try"
 SERVICES = ("redis", "s3", "api", "worker-cpu", "prometheus")
 FRAMES = 75
+API_MAX_BYTES = 400_000_000
+TLS_ADDRESSES = {
+    "HIGHSYNC_PUBLIC_URL": "https://localhost",
+    "HIGHSYNC_S3_PUBLIC_ENDPOINT": "https://localhost:9443",
+}
 START_TIMEOUT_S = 300.0
 JOB_TIMEOUT_S = 600.0
 RESTART_TIMEOUT_S = 30.0
@@ -39,9 +47,9 @@ class Stack:
     """The services of this folder's files, by whichever compose and engine are installed."""
 
     def __init__(self, stand_ins: bool) -> None:
-        files = ["docker-compose.yml", "deploy/compose.cpu.yml", *(["tests/stack/compose.yml"] if stand_ins else [])]
-        compose = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
-        self._compose = [*compose, "-p", PROJECT, *(word for name in files for word in ("-f", name))]
+        self._files = ["docker-compose.yml", "deploy/compose.cpu.yml"]
+        self._stand_ins = stand_ins
+        self._add_stand_ins("tests/stack/compose.yml")
         self._engine = "podman" if stand_ins else "docker"
         if stand_ins:
             threading.Thread(target=self._check_health, daemon=True).start()
@@ -53,9 +61,20 @@ class Stack:
                 subprocess.run([self._engine, "healthcheck", "run", container], capture_output=True, check=False)
             time.sleep(1)
 
+    def _add_stand_ins(self, overlay: str) -> None:
+        self._files += [overlay] if self._stand_ins else []
+
+    def add_tls(self) -> None:
+        """From now on with the overlay for other machines."""
+        os.environ |= TLS_ADDRESSES
+        self._files.append("deploy/compose.tls.yml")
+        self._add_stand_ins("tests/stack/compose.tls.yml")
+
     def compose(self, *arguments: str) -> str:
         """What compose prints."""
-        return subprocess.check_output([*self._compose, *arguments], text=True)
+        compose = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+        files = [word for name in self._files for word in ("-f", name)]
+        return subprocess.check_output([*compose, "-p", PROJECT, *files, *arguments], text=True)
 
     def inside(self, service: str, *command: str) -> str:
         """What a command prints in the service's container."""
@@ -69,6 +88,10 @@ class Stack:
         """The size of each image."""
         lines = self._ask("images", "--format", "{{.Repository}}:{{.Tag}} {{.Size}}").splitlines()
         return "\n".join(sorted(line for line in lines if "highsync/" in line or "stand-in" in line))
+
+    def bytes_of(self, image: str) -> int:
+        """The size of an image with all its layers, unpacked."""
+        return int(self._ask("image", "inspect", "--format", "{{.Size}}", image))
 
     def _container(self, service: str) -> str:
         return self.compose("ps", "-q", service).strip()
@@ -94,6 +117,9 @@ class Trial:
 
     def look_inside(self) -> None:
         """What the images promise, asked in the running containers."""
+        size = self._stack.bytes_of("highsync/api:0.1.0")
+        assert size < API_MAX_BYTES, size
+        self._say("API image", f"{size / 1e6:.0f} MB, of {API_MAX_BYTES / 1e6:.0f} at most")
         self._say("API: of torch, worker, model it has", self._stack.inside("api", "python", "-c", STRANGE_TO_THE_API))
         for service in ("api", "worker-cpu"):
             user, compilers, closed = (
@@ -138,6 +164,30 @@ class Trial:
             f"{service} killed in the middle of a job: started again by {who}, ready after {healed_s:.0f} s",
             f"succeeded after {time.monotonic() - started:.0f} s, at attempt {attempts}",
         )
+
+    def put_tls_in_front(self) -> None:
+        """As docs/install.md says: a key, then the overlay, then the certificate of Caddy's own authority."""
+        key = self._stack.compose("exec", "-T", "api", "python", "-m", "cli", "keys", "create", "studio-a").strip()
+        self._stack.add_tls()
+        self._stack.compose("up", "-d", "--no-build", *SERVICES, "caddy")
+        root = self._out.with_name("root.crt")
+
+        def has_authority() -> bool:
+            found = "/data/caddy/pki/authorities/local/root.crt"
+            root.write_text(self._stack.compose("exec", "-T", "caddy", "sh", "-c", f"cat {found} || true"))
+            return root.stat().st_size > 0
+
+        wait_until(has_authority, START_TIMEOUT_S, what="Caddy's authority")
+        self._wait_until_ready()
+        url = TLS_ADDRESSES["HIGHSYNC_PUBLIC_URL"]
+        with HighSync(url, key.split()[-1], ca_file=root) as client:
+            job = client.dub(*self._inputs, self._out, num_inference_steps=2, guidance_scale=1.0)
+            result = client.job(job.id).result
+        assert result is not None
+        assert result.url.startswith(TLS_ADDRESSES["HIGHSYNC_S3_PUBLIC_ENDPOINT"])
+        with pytest.raises(NotAllowed), HighSync(url, ca_file=root) as stranger:
+            stranger.job(job.id)
+        self._say(f"with Caddy in front: a job posted to {url} with a key, uploads and result over TLS", "succeeded")
 
     def _submit(self) -> str:
         return self._client.submit(*self._inputs, num_inference_steps=2, guidance_scale=1.0).id
@@ -184,6 +234,7 @@ def main() -> int:
             trial.dub()
             for service in ("worker-cpu", "api", "redis"):
                 trial.kill(service)
+            trial.put_tls_in_front()
         except BaseException:
             print(stack.compose("ps"), stack.compose("logs", "--tail", "40"), sep="\n", file=sys.stderr)
             raise

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The compose stack for real, without a GPU: builds both images, brings the stack up from a copy of its files, dubs through the published
-# port, kills containers in the middle of jobs, and tells what came of it. Takes the stack's own ports; make setup first.
+# port, kills containers in the middle of jobs, puts TLS in front, and tells what came of it. Takes the stack's own ports; make setup first.
 #   tests/stack/run.sh                          with Docker, and the images that docker-compose.yml names
 #   tests/stack/run.sh path/to/containers.sh    without Docker and without a registry: a script with the commands `setup`,
 #       `build TAG CONTEXT ARGS…` (buildah) and `compose DIR COMMAND` (docker-compose over podman); images of others are replaced by
@@ -36,7 +36,7 @@ build highsync/worker:0.1.0-cpu worker "${from[@]}" "${cpu[@]}"
 
 export PYTHONPATH=$root
 if [ -n "$containers" ]; then
-  for service in redis s3 prometheus; do
+  for service in redis s3 prometheus caddy; do
     build "localhost/stand-in-$service" "$service" -f "$root/tests/stack/Dockerfile"
   done
   bash "$containers" compose "$folder" "$root/.venv/bin/python -m tests.stack --stand-ins"
