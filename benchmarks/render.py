@@ -169,11 +169,16 @@ def time_dub(model: HighSyncModel, options: argparse.Namespace) -> dict[str, Any
         "frames_per_second": report.frames / seconds,
         "realtime_factor": seconds / report.duration_seconds,
         "seconds_by_stage": {stage.value: clock.seconds[stage] for stage in Stage},
-        "peak_host_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    if model.device.type == CUDA:
-        figures["peak_device_memory_mib"] = torch.cuda.max_memory_allocated(model.device) / 2**20
-    return figures
+    return figures | peak_memory_mib(model.device.type == CUDA)
+
+
+def peak_memory_mib(on_cuda: bool) -> dict[str, float]:
+    """The most this process has held, in the host's memory and in the device's."""
+    peaks = {"peak_host_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    if on_cuda:
+        peaks["peak_device_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
+    return peaks
 
 
 def tone(path: Path, seconds: float) -> Path:

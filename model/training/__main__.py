@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.errors import ModelError
-from model.training.config import Stage1Config, Stage2Config, read_config
+from model.training.config import Stage1Config, Stage2Config, VaeTrainingConfig, read_config
 from model.training.errors import TrainingError
 
 
@@ -32,12 +32,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     for name, run, about in (
+        ("vae", _vae, "train a small VAE, where there is none to start from"),
         ("stage1", _stage_1, "train both UNets on single frames"),
         ("stage2", _stage_2, "train motion and audio attention on clips of 12 frames"),
     ):
         parser = commands.add_parser(name, help=about)
         parser.add_argument("config", type=Path, metavar="CONFIG.toml")
         parser.set_defaults(run=run)
+
+
+def _vae(options: argparse.Namespace) -> None:
+    from model.training.stages import vae
+
+    vae(read_config(options.config, VaeTrainingConfig)).train()
 
 
 def _stage_1(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from model.checkpoint import VaeConfig
 from model.networks.config import UNetConfig
 from model.training.errors import ConfigError
 
@@ -136,6 +137,30 @@ class Stage2Config:
     start: StartConfig
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=5e-6)
     objective: ObjectiveConfig = ObjectiveConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class VaeObjectiveConfig:
+    """What the VAE is taught: mean absolute error of pixels and of their differences to right and lower neighbours.
+
+    edge_weight  : weight of the differences
+    mouth_weight : how much more than the rest the mouth rectangle counts
+    kl_weight    : weight of the posterior's divergence from a standard normal
+    """
+
+    edge_weight: float = 1.0
+    mouth_weight: float = 1.0
+    kl_weight: float = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class VaeTrainingConfig:
+    """The VAE from nothing, on single frames. The `scaling_factor` in `vae` is replaced by what the latents need."""
+
+    run: RunConfig
+    vae: VaeConfig
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-4)
+    objective: VaeObjectiveConfig = VaeObjectiveConfig()
 
 
 def read_config(path: Path, kind: type[ConfigT]) -> ConfigT:

@@ -13,7 +13,7 @@ from model.faces.detector import Image
 from model.networks.config import FULL
 from model.stages.denoise import VAE_BATCH_FRAMES, crops_to_pixels
 from model.training.config import ObjectiveConfig, RunConfig
-from model.training.networks import UNets, make_learn
+from model.training.networks import UNets, checkpoint_gradients, make_learn
 from model.training.objective import (
     add_noise,
     frames_of,
@@ -53,6 +53,10 @@ class DenoisingTask:
         self.network.to(device)
         cast(nn.Module, self._start.networks.vae).to(device)
         self._alphas = self._alphas.to(device)
+
+    def checkpoint_gradients(self) -> None:
+        """Have activations computed again on the way back instead of kept."""
+        checkpoint_gradients(self.network)
 
     def losses(self, network: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """The loss to descend, `loss`, and its parts, each a mean over the samples of the batch.

@@ -18,7 +18,6 @@ from model.training.board import Board
 from model.training.config import OptimizerConfig, RunConfig
 from model.training.ema import Ema
 from model.training.errors import ConfigError, TrainingError
-from model.training.networks import checkpoint_gradients
 from model.training.samples import Batch, StepBatches, TrainingSamples, load_batches
 from model.training.state import RunState, latest_state, recipe_of, write_state
 
@@ -39,6 +38,9 @@ class Task(Protocol):
 
     def to(self, device: torch.device) -> None:
         """Move everything a step needs."""
+
+    def checkpoint_gradients(self) -> None:
+        """Have activations computed again on the way back instead of kept."""
 
     def losses(self, network: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """The loss to descend, `loss`, and figures for the board, each a mean over the batch."""
@@ -89,14 +91,13 @@ class Trainer:
         if state is not None:
             self._resume(state, optimizer)
         if self._run.gradient_checkpointing:
-            checkpoint_gradients(task.network)
+            task.checkpoint_gradients()
         self._network, self._optimizer = accelerator.prepare(task.network, optimizer)
 
     def train(self) -> None:
         """Take the steps that are left. Raises TrainingError when the loss is not a number any more."""
         accelerator, run = self._accelerator, self._run
-        batches = load_batches(self._samples, self._shares(), run.workers, pinned=accelerator.device.type != "cpu")
-        meter = Meter()
+        batches, meter = self.batches(), Meter()
         with Board(run.output, self.step, enabled=accelerator.is_main_process) as board, _progress(accelerator) as bar:
             shown = bar.add_task("", total=run.steps, completed=self.step)
             while self.step < run.steps:
@@ -111,6 +112,13 @@ class Trainer:
                     self._show(board)
                 if last or self.step % run.save_every == 0:
                     self._save(last=last)
+
+    def batches(self) -> Iterator[Batch]:
+        """What this process is to see of the steps that are left."""
+        run, accelerator = self._run, self._accelerator
+        processes, rank = accelerator.num_processes, accelerator.process_index
+        shares = StepBatches(run.batch_size, self.step, run.steps, run.accumulation, processes, rank)
+        return load_batches(self._samples, shares, run.workers, pinned=accelerator.device.type != "cpu")
 
     def take_step(self, batches: Iterator[Batch], meter: "Meter") -> dict[str, Tensor]:
         """Descend once. Returns what the task says of the last part of the batch, and the gradient's norm."""
@@ -144,11 +152,6 @@ class Trainer:
             )
         numbers["learning_rate"] = self._optimizer.param_groups[0]["lr"]
         return numbers | meter.read()
-
-    def _shares(self) -> StepBatches:
-        run, accelerator = self._run, self._accelerator
-        processes, rank = accelerator.num_processes, accelerator.process_index
-        return StepBatches(run.batch_size, self.step, run.steps, run.accumulation, processes, rank)
 
     def _show(self, board: Board) -> None:
         """Draw strips with the averaged weights, in the main process; the others wait when it is time to save."""

@@ -80,6 +80,7 @@ def test_two_processes_train_as_one(tmp_path: Path, inputs: Path, uninterrupted:
 
     train(config_file(inputs, output, save_every=100), PAIR)
 
+    assert len(list((output / "tensorboard").iterdir())) == 1  # one of them speaks for both: they know of each other
     assert losses(output) == pytest.approx(losses(uninterrupted), rel=1e-4)
     assert len(losses(output)) == STEPS
     for name in WEIGHT_FILES:
