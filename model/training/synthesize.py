@@ -1,32 +1,21 @@
 """Makes a dataset of synthetic talking heads: clips side by side in several processes, shards in one order."""
 
-import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from model.audio.encoder import FEATURE_WIDTH, AudioEncoder
 from model.audio.features import TOKENS_PER_FRAME
-from model.stages.encode_audio import encode_audio
-from model.training.shards import FPS, Clip, ClipLabels, ShardWriter, Split
+from model.training.hearing import encoder_of, fingerprint, heard
+from model.training.shards import Clip, ClipLabels, ShardWriter, Split
 from model.training.synthetic.clips import ClipOptions, SyntheticClip, make_clip
-from model.training.synthetic.speech import Samples
+from model.training.workers import in_order, worker_pool
 
 RECIPE = 1
 """Counts the changes after which the same seed makes other clips."""
-
-_CLIPS_AHEAD = 2
-"""Clips per process that may wait to be written: 20 MB each at 256 px."""
 
 OnClip = Callable[[int, int], None]
 """Told, whenever a clip is done, how many are and how many there will be."""
@@ -36,7 +25,7 @@ OnClip = Callable[[int, int], None]
 class SynthesisConfig:
     """What to make. The first `clips` are for training; held-out ones share no face, voice or sentence with them.
 
-    audio_encoder: `whisper_tiny.pt`, or a Hugging Face folder of it; None: an untrained one.
+    audio_encoder: see `hearing.encoder_of`.
     """
 
     clips: int
@@ -64,7 +53,7 @@ def synthesize(folder: Path, config: SynthesisConfig, *, processes: int, on_clip
 
     Raises DatasetError when the folder holds another set, SpeechSynthesizerMissing, WeightsError.
     """
-    encoder = load_encoder(config.audio_encoder)
+    encoder = encoder_of(config.audio_encoder)
     writer = ShardWriter(
         folder,
         crop_size=config.clip.size,
@@ -75,8 +64,9 @@ def synthesize(folder: Path, config: SynthesisConfig, *, processes: int, on_clip
     orders = [_Order(Split.TRAIN, index) for index in range(config.clips)]
     orders += [_Order(Split.HELDOUT, index) for index in range(config.heldout_clips)]
     missing = [order for order in orders if order.clip_id not in writer.clip_ids]
-    with writer:
-        for done, clip in enumerate(_made(missing, config, processes), start=1 + len(orders) - len(missing)):
+    with writer, worker_pool(processes, __name__) as pool:
+        clips = in_order(pool, processes, partial(_make, config), missing)
+        for done, clip in enumerate(clips, start=1 + len(orders) - len(missing)):
             writer.add(clip)
             on_clip(done, len(orders))
 
@@ -84,39 +74,12 @@ def synthesize(folder: Path, config: SynthesisConfig, *, processes: int, on_clip
 def _maker(config: SynthesisConfig, encoder: AudioEncoder) -> dict[str, JsonValue]:
     """What has to be the same when a set is gone on with."""
     clip: dict[str, JsonValue] = asdict(config.clip)
-    return {"recipe": RECIPE, "seed": config.seed, "audio_encoder": _fingerprint(encoder), **clip}
+    return {"recipe": RECIPE, "seed": config.seed, "audio_encoder": fingerprint(encoder), **clip}
 
 
-def _fingerprint(encoder: AudioEncoder) -> str:
-    digest = hashlib.sha256()
-    for tensor in encoder.state_dict().values():
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _made(orders: Iterable[_Order], config: SynthesisConfig, processes: int) -> Iterator[Clip]:
-    """The clips in the order they were asked for, few of them held at a time."""
-    server = get_context("forkserver")  # its children have none of torch's threads, and import once
-    server.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(processes, server, initializer=_settle) as pool:
-        waiting: deque[Future[Clip]] = deque()
-        for order in orders:
-            waiting.append(pool.submit(_make, order, config))
-            if len(waiting) >= _CLIPS_AHEAD * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _settle() -> None:
-    """One thread for each process: they are as many as the machine has cores."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def _make(order: _Order, config: SynthesisConfig) -> Clip:
+def _make(config: SynthesisConfig, order: _Order) -> Clip:
     made = make_clip(config.seed, order.index, order.split, config.clip)
-    return to_clip(made, order.clip_id, load_encoder(config.audio_encoder))
+    return to_clip(made, order.clip_id, encoder_of(config.audio_encoder))
 
 
 def to_clip(made: SyntheticClip, clip_id: str, encoder: AudioEncoder) -> Clip:
@@ -126,7 +89,7 @@ def to_clip(made: SyntheticClip, clip_id: str, encoder: AudioEncoder) -> Clip:
         labels=ClipLabels(clip_id, made.face, made.voice, made.text, len(made.frames)),
         split=made.split,
         frames=made.frames,
-        audio_features=features_of(made.audio, len(made.frames), encoder),
+        audio_features=heard(made.audio, len(made.frames), encoder),
         audio=made.audio,
         ground_truth={
             "aperture": made.aperture,
@@ -137,17 +100,3 @@ def to_clip(made: SyntheticClip, clip_id: str, encoder: AudioEncoder) -> Clip:
         },
         phonemes=made.phonemes,
     )
-
-
-def features_of(audio: Samples, frames: int, encoder: AudioEncoder) -> NDArray[np.float16]:
-    """What is heard at each of the frames, 25 per second: (F, 50, 384)."""
-    heard = encode_audio(encoder, audio.astype(np.float32) / 32768.0).at([frame / FPS for frame in range(frames)])
-    return heard.to(torch.float16).cpu().numpy()
-
-
-@cache
-def load_encoder(source: Path | None) -> AudioEncoder:
-    """The audio encoder of a file or a folder; None: the untrained one. Raises WeightsError."""
-    if source is None:
-        return AudioEncoder.untrained(0)
-    return AudioEncoder.from_folder(source) if source.is_dir() else AudioEncoder.from_published(source)

@@ -209,7 +209,7 @@ class _Painter:
         thick = look.brow_thickness * np.clip(1.0 - np.abs(along * 0.95) ** 3, 0.0, None) * (1.15 - 0.35 * along)
         cover = self._cover(thick - np.abs(self._y - middle)) * (np.abs(along) < 1.05)
         dark = tuple(0.8 * channel for channel in look.hair)
-        self._lay(dark, np.asarray(cover * np.clip(0.75 + 0.25 * self._noise(90, 160), 0, 1), np.float32), 0.9)  # type: ignore[arg-type]
+        self._lay(dark, np.asarray(cover * np.clip(0.85 + 0.12 * self._noise(90, 200), 0, 1), np.float32), 0.9)  # type: ignore[arg-type]
 
     def _behind_hair(self) -> Plane:
         look = self._look

@@ -8,8 +8,9 @@ import pytest
 
 from model.training.__main__ import main
 from model.training.errors import DatasetError
+from model.training.hearing import encoder_of, heard
 from model.training.shards import AUDIO_ENCODER_FILE, ShardReader, Split
-from model.training.synthesize import SynthesisConfig, features_of, load_encoder, synthesize
+from model.training.synthesize import SynthesisConfig, synthesize
 from model.training.synthetic.clips import ClipOptions
 
 TINY = SynthesisConfig(clips=3, heldout_clips=1, seed=3, clip=ClipOptions(frames=12, size=32))
@@ -43,9 +44,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(dataset: Path, tmp_path: P
 
 
 def test_what_is_there_is_not_made_again(dataset: Path) -> None:
-    before, heard = digests(dataset), []
-    synthesize(dataset, TINY, processes=1, on_clip=lambda done, total: heard.append(done))
-    assert heard == []
+    before, told = digests(dataset), []
+    synthesize(dataset, TINY, processes=1, on_clip=lambda done, total: told.append(done))
+    assert told == []
     assert digests(dataset) == before
 
 
@@ -64,6 +65,6 @@ def test_the_set_reads_back_with_its_truth(dataset: Path) -> None:
         for place in (place for places in reader.places(split) for place in places):
             clip = reader.clip(place)
             assert set(clip.ground_truth) == {"aperture", "width", "mouth_x", "mouth_y", "face_height"}
-            expected = features_of(clip.audio, 12, load_encoder(None))
+            expected = heard(clip.audio, 12, encoder_of(None))
             assert np.allclose(clip.audio_features.astype(float), expected.astype(float), atol=1e-2)
     assert (dataset / AUDIO_ENCODER_FILE).exists()
