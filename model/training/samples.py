@@ -106,6 +106,10 @@ class TrainingSamples(Dataset[Batch]):
         self._order = ClipOrder(tuple(map(tuple, shards)), seed)
         self._epoch: tuple[int, list[ClipPlace]] = (-1, [])
 
+    def clip_ids(self) -> list[str]:
+        """The clips the samples come from, in the order of the dataset."""
+        return [self._reader.labels(place).clip_id for shard in self._order.shards for place in shard]
+
     def place(self, index: int) -> ClipPlace:
         """The clip that sample `index` is taken from."""
         epoch, position = divmod(index, self._order.clips)

@@ -1,7 +1,8 @@
 """What a run needs to go on where it was, on disk: whole or not there, whenever the process is killed."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,11 @@ class RunState:
     recipe: str
 
 
-def recipe_of(config: Any) -> str:
-    """The settings of a command, as JSON, that decide what its run computes: all but those that are FREE."""
+def recipe_of(config: Any, clip_ids: Sequence[str]) -> str:
+    """What decides what a run computes, as JSON: its clips, and the settings of its command but those that are FREE."""
     settings = asdict(config)
     settings["run"] = {name: value for name, value in settings["run"].items() if name not in FREE}
+    settings["clips"] = hashlib.sha256("\n".join(clip_ids).encode()).hexdigest()
     return json.dumps(settings, default=str, sort_keys=True)
 
 
@@ -70,5 +72,5 @@ def latest_state(output: Path, recipe: str) -> RunState | None:
     except (WeightsError, TypeError) as error:
         raise ConfigError(f"{paths[-1]} cannot be read; remove it to go on from the one before: {error}") from error
     if state.recipe != recipe:
-        raise ConfigError(f"{output} holds a run with other settings: choose another output, or remove it.")
+        raise ConfigError(f"{output} holds a run with other settings or clips: choose another output, or remove it.")
     return state

@@ -80,7 +80,7 @@ class Trainer:
         self.last_figures: dict[str, float] = {}
         self._samples, self._accelerator = samples, accelerator
         self.step = 0
-        self._recipe = recipe_of(config)
+        self._recipe = recipe_of(config, samples.clip_ids())
         shares = accelerator.num_processes * self._run.accumulation
         if self._run.batch_size % shares:
             raise ConfigError(f"A batch of {self._run.batch_size} cannot be divided into {shares} equal parts.")

@@ -1,5 +1,6 @@
 """Runs: what learns learns, what is frozen stays, and an interrupted run ends as one that was not."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -18,6 +19,7 @@ from model.training.samples import Batch, StepBatches, TrainingSamples, load_bat
 from model.training.shards import ShardReader
 from model.training.stages import stage_1, stage_2
 from model.training.trainer import learning_rate
+from tests.model.training.clips import make_clip, open_writer
 from tests.model.training.runs import UNET, make_inputs, stage_1_config
 
 Weights = dict[str, Tensor]
@@ -81,6 +83,18 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(tmp_path: Path, inp
 def test_a_run_does_not_go_on_with_other_settings(inputs: Path, trained: Path) -> None:
     with pytest.raises(ConfigError, match="other settings"):
         stage_1(stage_1_config(inputs, trained, seed=9))
+
+
+def test_a_run_does_not_go_on_with_other_clips(tmp_path: Path, inputs: Path) -> None:
+    """Another number of clips is another order of samples."""
+    data = shutil.copytree(inputs / "data", tmp_path / "data")
+    config = stage_1_config(inputs, tmp_path / "out", steps=1, dataset=data)
+    stage_1(config).train()
+    with open_writer(data) as writer:
+        writer.add(make_clip(50))
+
+    with pytest.raises(ConfigError, match="other settings or clips"):
+        stage_1(config)
 
 
 def test_stage_2_changes_motion_and_audio_attention_only(tmp_path: Path, inputs: Path, trained: Path) -> None:
