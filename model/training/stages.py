@@ -6,6 +6,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from model.training.config import RunConfig, Stage1Config, Stage2Config, VaeTrainingConfig
 from model.training.denoising import DenoisingTask
+from model.training.errors import ConfigError
 from model.training.networks import learns_in_stage_1, learns_in_stage_2
 from model.training.samples import TrainingSamples
 from model.training.shards import ShardReader
@@ -49,7 +50,10 @@ def make_accelerator(run: RunConfig) -> Accelerator:
     """This process's device, and its part among the processes that were started together.
 
     Some parameters get no gradient in a step: those of the reference UNet when it is dropped, and always its last.
+    Raises ConfigError when the device does not compute in the precision.
     """
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     on_cpu = not torch.accelerator.is_available()  # unless told so, accelerate leaves processes on CPUs each on its own
+    if on_cpu and run.precision == "fp16":
+        raise ConfigError("fp16 needs a GPU: train in bf16 or fp32 on a CPU.")
     return Accelerator(cpu=on_cpu, mixed_precision=PRECISIONS[run.precision], kwargs_handlers=[unused])

@@ -197,6 +197,12 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path: Path, inputs: Pa
         stage_1(stage_1_config(inputs, tmp_path, batch_size=3, accumulation=2))
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine can")
+def test_half_precision_on_a_cpu_is_refused(tmp_path: Path, inputs: Path) -> None:
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        stage_1(stage_1_config(inputs, tmp_path, precision="fp16"))
+
+
 def test_the_rate_warms_up_and_stays_or_falls() -> None:
     constant = OptimizerConfig(learning_rate=2.0, warmup_steps=4)
     cosine = replace(constant, schedule="cosine")
