@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from core import __version__
 from core.settings import Settings
 from tests.deploy.conftest import ROOT, load_yaml
 
@@ -50,7 +51,7 @@ def merged(checkout: Path, *overlays: str) -> Services:
     return services
 
 
-@pytest.mark.parametrize("overlays", [[], [CPU], [GPUS], [GARAGE], [CPU, DEV], [CPU, TLS]], ids=str)
+@pytest.mark.parametrize("overlays", [[], [CPU], [GPUS], [CPU, DEV], [CPU, TLS]], ids=str)
 def test_compose_takes_the_files(checkout: Path, overlays: list[str]) -> None:
     services = merged(checkout, *overlays)
     assert services["api"]["environment"]["HIGHSYNC_REDIS_URL"].startswith("redis://:")
@@ -74,10 +75,10 @@ def test_the_first_gpu_worker_names_its_gpu(stack: Services) -> None:
     assert device["device_ids"] == ["${HIGHSYNC_GPU:-0}"]
 
 
-def test_the_tls_front_serves_nobody_without_a_key_and_is_alone_on_the_network(checkout: Path) -> None:
-    services = merged(checkout, TLS)
+def test_the_tls_front_serves_nobody_without_a_key_and_is_alone_on_the_network() -> None:
+    services = load_yaml(TLS)["services"]
     assert services["api"]["environment"]["HIGHSYNC_ALLOW_UNAUTHENTICATED"] == "false"
-    open_to_all = {name for name, ports in load_yaml(TLS)["services"].items() if "ports" in ports}
+    open_to_all = {name for name, ports in services.items() if "ports" in ports}
     assert open_to_all == {"caddy"}
     caddyfile = (ROOT / "deploy" / "Caddyfile").read_text(encoding="utf-8")
     upstreams = dict(re.findall(r"\{\$(HIGHSYNC_\w+_UPSTREAM):([\w:]+)\}", caddyfile))
@@ -93,10 +94,12 @@ def test_the_caddyfile_is_one() -> None:
 
 
 def test_garage_takes_the_place_of_the_gateway_with_the_same_keys(checkout: Path) -> None:
-    gateway, garage = merged(checkout)["s3"], merged(checkout, GARAGE)["s3"]
+    garage = merged(checkout, GARAGE)["s3"]
     made = garage["environment"]
-    assert made["GARAGE_DEFAULT_ACCESS_KEY"] == gateway["environment"]["ROOT_ACCESS_KEY"]
-    assert made["GARAGE_DEFAULT_SECRET_KEY"] == gateway["environment"]["ROOT_SECRET_KEY"]
+    assert (
+        made["GARAGE_DEFAULT_ACCESS_KEY"] == made["ROOT_ACCESS_KEY"]
+    )  # the gateway's, which has no use for it any more
+    assert made["GARAGE_DEFAULT_SECRET_KEY"] == made["ROOT_SECRET_KEY"]
     assert re.fullmatch("GK[0-9a-f]{24}", made["GARAGE_DEFAULT_ACCESS_KEY"])  # the form that Garage imports
     assert re.fullmatch("[0-9a-f]{64}", made["GARAGE_DEFAULT_SECRET_KEY"])
     assert re.fullmatch("[0-9a-f]{64}", made["GARAGE_RPC_SECRET"])
@@ -143,6 +146,24 @@ def test_every_image_is_pinned(stack: Services) -> None:
     assert images
     for image in images:
         assert re.search(r":v?\d+\.\d+\.\d+[\w.-]*$", image), image
+
+
+def test_our_images_bear_the_version_of_the_code(stack: Services) -> None:
+    workers = (load_yaml("deploy/common.yml")["services"]["worker"], load_yaml(CPU)["services"]["worker-cpu"])
+    assert stack["api"]["image"] == f"highsync/api:{__version__}"
+    assert [worker["image"] for worker in workers] == [f"highsync/worker:{__version__}{end}" for end in ("", "-cpu")]
+    overlay = load_yaml("deploy/kubernetes/overlays/studio/kustomization.yaml")
+    assert {image["newTag"] for image in overlay["images"]} == {__version__}
+
+
+def test_the_trial_without_docker_replaces_other_peoples_images_only(stack: Services) -> None:
+    replaced = load_yaml("tests/stack/compose.yml")["services"] | load_yaml("tests/stack/compose.tls.yml")["services"]
+    others = stack | load_yaml(TLS)["services"]
+    targets = set(re.findall(r" AS (\w+)$", (ROOT / "tests/stack/Dockerfile").read_text(), re.MULTILINE))
+    for name, service in replaced.items():
+        assert "build" not in others[name]
+        assert service["image"] == f"localhost/stand-in-{name}"
+    assert replaced.keys() == targets
 
 
 def test_what_is_waited_for_can_say_that_it_is_healthy(stack: Services, dockerfile: list[str]) -> None:
