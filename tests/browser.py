@@ -36,8 +36,10 @@ def chromium() -> Iterator[Browser]:
     arguments = ["--autoplay-policy=no-user-gesture-required", *(["--no-sandbox"] if os.getuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield browser
-        browser.close()
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 @contextmanager
@@ -49,8 +51,10 @@ def tab(browser: Browser, **context: Any) -> Iterator[Page]:
     page = fresh.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    yield page
-    fresh.close()
+    try:
+        yield page
+    finally:
+        fresh.close()
     assert [each for each in complaints if "Failed to load resource" not in each] == []
 
 

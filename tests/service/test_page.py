@@ -148,5 +148,11 @@ class TestItsFiles:
         for name, script in SCRIPTS.items():
             assert not [sink for sink in MARKUP_SINKS if sink in script], name
 
+    def test_are_all_asked_for_at_once(self) -> None:
+        """Not module by module, as each names the next."""
+        index = (STUDIO / "index.html").read_text(encoding="utf-8")
+
+        assert set(re.findall(r'(?:href|src)="studio/([^"]+)"', index)) == set(FILES) - {"index.html"}
+
     def test_are_small(self) -> None:
         assert sum(len(script.encode()) for script in SCRIPTS.values()) < MOST_SCRIPT_BYTES

@@ -53,7 +53,7 @@ class CheckPanel extends HTMLElement {
 
   _showFound(job) {
     const found = job.preflight;
-    fill(this, h("h2", {}, "Check"), factsOf(found), warningsOf(found), this._faces(job));
+    fill(this, h("h2", {}, "Check"), this._faces(job), warningsOf(found), factsOf(found));
   }
 
   _faces(job) {

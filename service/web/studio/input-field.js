@@ -95,10 +95,13 @@ class InputField extends HTMLElement {
     const shown = this.kind === "video" ? h("video", { src: this._preview, preload: "metadata", muted: true, playsinline: true, "aria-hidden": "true" })
       : h("audio", { src: this._preview, controls: true, preload: "metadata", "aria-label": "Hear the voice" });
     const rest = address && !(address instanceof Node) ? [first] : below;
+    const hadFocus = this.contains(document.activeElement);
+    const change = h("button", { type: "button", onclick: () => this.clear() }, "Change");
     fill(this, h("h2", {}, this._title),
       this.file && shown,
-      h("div", { class: "chosen" }, h("strong", {}, this.file?.name ?? address), h("button", { type: "button", onclick: () => this.clear() }, "Change")),
-      rest);
+      h("div", { class: "chosen" }, h("div", {}, h("strong", {}, this.file?.name ?? address), rest.filter((each) => each.matches("span"))), change),
+      rest.filter((each) => !each.matches("span")));
+    if (hadFocus) change.focus();
   }
 }
 

@@ -159,8 +159,7 @@ class JobPage {
       const note = h("div");
       const missing = (why) => fill(note, this._missing(why));
       fill(this.result, player, note);
-      const isUpload = job.video_url.startsWith("upload://") || file || fileOf(job.id);
-      const fails = () => missing(isUpload ? "This browser cannot play its format." : `It is at ${new URL(job.video_url).host}, which this page does not load from.`);
+      const fails = () => missing("This browser cannot play it.");
       if (original.why) missing(original.why);
       await player.open({ dub: reachable(job.result.url, job.links.self), original: original.url ?? null, facts: job.result, onOriginalFails: fails });
     } catch (error) {

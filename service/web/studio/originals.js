@@ -9,11 +9,18 @@ export const rememberOriginal = (jobId, file) => file && chosen.set(jobId, file)
 
 export const fileOf = (jobId) => chosen.get(jobId) ?? null;
 
+/** A web address is loaded only from where the page may load anything: here, and the bucket that results lie in. */
+function atAddress(job) {
+  const { origin, host } = new URL(job.video_url);
+  const isOurs = [location.origin, new URL(job.result.url).origin].includes(origin);
+  return isOurs ? { url: job.video_url } : { why: `It is at ${host}, which this page does not load from.` };
+}
+
 /** Where the original can be played from: `{url}`, or `{why}` it cannot. Throws ConnectionLost and Problems of other kinds. */
 export async function originalOf(job, signal) {
   const file = fileOf(job.id);
   if (file) return { url: URL.createObjectURL(file) };
-  if (!job.video_url.startsWith("upload://")) return { url: job.video_url };
+  if (!job.video_url.startsWith("upload://")) return atAddress(job);
   try {
     const upload = await ask(`uploads/${job.video_url.slice("upload://".length)}`, { signal });
     return upload.file_url ? { url: reachable(upload.file_url, upload.links.self) } : { why: "Its file is not there any more." };

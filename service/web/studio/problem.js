@@ -9,7 +9,7 @@ export function problemPanel(error, again) {
   const title = known ? (error.title ?? "This job failed") : error instanceof ConnectionLost ? "No connection" : "Something went wrong on this page";
   const hint = error instanceof ConnectionLost ? "It is tried again by itself as soon as the service answers." : error.hint;
   return h("div", { class: "problem", role: "alert" },
-    h("h3", {}, title),
+    h("h2", {}, title),
     h("p", {}, error.message),
     hint && h("p", { class: "hint" }, hint),
     (error.code || error.requestId) && h("p", { class: "codes" },
