@@ -7,7 +7,7 @@ COMPOSE ?= docker compose
 # Threads that wait by spinning take the cores from those they wait for: on a busy machine, a render took three times as long.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test lint types bench chaos fuzz golden lock init up down
+.PHONY: help setup demo test lint types bench chaos fuzz golden lock init up down backup restore
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -56,6 +56,12 @@ up: | .env ## start the studio stack; on a machine without a GPU see docs/instal
 
 down: ## stop the studio stack; its data stays
 	$(COMPOSE) down
+
+backup: ## back the studio stack up while it runs; ARGS="/mnt/backups/monday"
+	@COMPOSE="$(COMPOSE)" scripts/backup.sh $(ARGS)
+
+restore: ## bring a backup into an empty studio stack; ARGS="/mnt/backups/monday", FORCE=1 removes what is there
+	@COMPOSE="$(COMPOSE)" FORCE="$(FORCE)" scripts/restore.sh $(ARGS)
 
 .env:
 	@scripts/init.sh

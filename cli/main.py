@@ -175,6 +175,27 @@ def doctor(
 
 
 @app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="A new folder.", show_default=False)],
+) -> None:
+    """Write all jobs, keys, uploads and results into FOLDER while the service runs. Settings as HIGHSYNC_*."""
+    from cli.backup import run_backup
+
+    raise typer.Exit(run_backup(folder))
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Remove what the installation has now.")] = False,
+) -> None:
+    """Bring back a backup from FOLDER, while API and workers are stopped. Settings as HIGHSYNC_*."""
+    from cli.backup import run_restore
+
+    raise typer.Exit(run_restore(folder, force=force))
+
+
+@app.command()
 def worker() -> None:
     """Run one worker. Its settings come from HIGHSYNC_* variables."""
     from worker.__main__ import main

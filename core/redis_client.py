@@ -25,6 +25,7 @@ from core.errors import QueueUnavailable
 
 CONNECT_TIMEOUT_S = 1.0
 REPLY_TIMEOUT_S = 1.5  # with `appendfsync always` a reply waits for the disk
+CLIENT_NAME = "highsync"  # as Redis lists us
 PAUSE_S = 1.0  # after which a silent server is asked again
 
 UNAVAILABLE: tuple[type[Exception], ...] = (
@@ -104,24 +105,29 @@ class _ImpatientPipeline(Pipeline):
             return super().execute(raise_on_error)
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, *, decoded: bool = True, database: int | None = None) -> Redis:
     """
     A thread-safe client (a pool; connects at the first command) that answers or fails within about two seconds, and at
     once when it has just failed to get an answer.
 
+    `decoded` False: answers are bytes. `database` wins over the one that the address names.
+
     A connection that the server has closed meanwhile is replaced once, at once. redis-py's own defaults would try ten
     times with growing pauses, and have changed between releases, so everything is said here.
     """
-    return _ImpatientRedis.from_url(
+    redis = _ImpatientRedis.from_url(
         url,
-        decode_responses=True,
+        decode_responses=decoded,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=REPLY_TIMEOUT_S,
         socket_keepalive=True,
         health_check_interval=0,
         retry=Retry(ConstantBackoff(0.05), retries=1, supported_errors=(ConnectionError,)),
-        client_name="highsync",
+        client_name=CLIENT_NAME,
     )
+    if database is not None:
+        redis.connection_pool.connection_kwargs["db"] = database
+    return redis
 
 
 @contextmanager

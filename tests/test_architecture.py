@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("client", "core", "service", "worker", "model", "cli")
 HEAVY = {"torch", "diffusers", "transformers", "av", "cv2", "dlib"}
 MAX_FUNCTION_LINES = 60
-MAX_TARGETS = 15
+MAX_TARGETS = 16  # 15, and one more since a studio needs both `backup` and `restore`
 HELP_WITHIN_S = 2.0
 
 
