@@ -30,6 +30,7 @@ class Entry(_Strict):
     name: str
     result: Path
     source: Path | None = None
+    reference: Path | None = None
     truth: Path | None = None
     silences: tuple[tuple[Seconds, Seconds], ...] = ()
 
@@ -80,9 +81,13 @@ def read_dubs(folder: Path, manifest: Manifest) -> Iterator[Dub]:
 def _read_dub(folder: Path, entry: Entry) -> Dub:
     truth = Truth() if entry.truth is None else _read_json(folder / entry.truth, Truth)
     frames, times = _read_video(folder / entry.result)
-    source = None if entry.source is None else _read_video(folder / entry.source)[0]
-    if source is not None and source.shape != frames.shape:
-        raise EvaluationError(f"Clip {entry.name}: result {_size(frames)} and source {_size(source)} differ.")
+    others = {
+        what: None if path is None else _read_video(folder / path)[0]
+        for what, path in (("source", entry.source), ("reference", entry.reference))
+    }
+    for what, other in others.items():
+        if other is not None and other.shape != frames.shape:
+            raise EvaluationError(f"Clip {entry.name}: result {_size(frames)} and {what} {_size(other)} differ.")
     for what in ("asked", "original", "mouth", "boxes"):
         values = getattr(truth, what)
         if values is not None and len(values) != len(frames):
@@ -92,7 +97,8 @@ def _read_dub(folder: Path, entry: Entry) -> Dub:
         frames=frames,
         times_seconds=times,
         boxes=whole_pictures(frames) if truth.boxes is None else np.array(truth.boxes, np.int64),
-        source=source,
+        source=others["source"],
+        reference=others["reference"],
         mouth=None if truth.mouth is None else np.array(truth.mouth),
         asked=None if truth.asked is None else np.array(truth.asked),
         original=None if truth.original is None else np.array(truth.original),

@@ -16,6 +16,9 @@ Curve = NDArray[np.float64]
 _GRID = 512
 """Side of the crop on which the generated rectangle is defined, px."""
 
+_SSIM_WINDOW = 11
+"""Side of the window of SSIM, px."""
+
 _EYES_ROWS, _EYES_COLUMNS = (0.27, 0.42), (0.17, 0.83)
 """Where eyes and brows are, parts of a crop."""
 
@@ -53,6 +56,35 @@ def outside_mse(result: Image, source: Image, boxes: Boxes) -> float:
         squares[inside] = 0.0
         total += float(squares.sum(dtype=np.float64))
     return total / count
+
+
+def inside_mse(result: Image, reference: Image, boxes: Boxes) -> float | None:
+    """Mean squared difference of the px within the generated rectangle, levels squared; arguments as `outside_mse`.
+
+    None when no frame has a rectangle.
+    """
+    pairs = _rectangles(result, reference, boxes)
+    if not pairs:
+        return None
+    total = sum(float(np.square(made - other).sum(dtype=np.float64)) for made, other in pairs)
+    return total / sum(made.size for made, _ in pairs)
+
+
+def ssim(result: Image, reference: Image, boxes: Boxes) -> float | None:
+    """Structural similarity of the generated rectangles, mean over frames, [-1, 1]; arguments as `outside_mse`.
+
+    With the Gaussian window of Wang et al. (2004), over the three channels. None when no rectangle holds the window.
+    """
+    from skimage.metrics import structural_similarity
+
+    pairs = [pair for pair in _rectangles(result, reference, boxes) if min(pair[0].shape[:2]) >= _SSIM_WINDOW]
+    values = [
+        structural_similarity(  # type: ignore[no-untyped-call]
+            made, other, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255.0, channel_axis=2
+        )
+        for made, other in pairs
+    ]
+    return float(np.mean(values)) if values else None
 
 
 def psnr(mse: float) -> float:
@@ -104,6 +136,16 @@ def eye_height(crops: Image) -> Curve:
     eyes = grey[0, reach:-reach, reach:-reach]
     rows = [_best_row(cv2.matchTemplate(band, eyes, cv2.TM_CCOEFF_NORMED)) for band in grey]
     return np.asarray((reach - np.array(rows)) / size, np.float64)
+
+
+def _rectangles(result: Image, reference: Image, boxes: Boxes) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """The generated rectangles (h, w, 3) of both, of frames that have one."""
+    cut = []
+    for made, other, box in zip(result, reference, boxes.tolist(), strict=True):
+        inside = generated_rectangle(tuple(box), *made.shape[:2])
+        if made[inside].size:
+            cut.append((made[inside].astype(np.float32), other[inside].astype(np.float32)))
+    return cut
 
 
 def _best_row(likeness: NDArray[np.float32]) -> float:

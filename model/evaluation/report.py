@@ -124,7 +124,7 @@ def _plot_scores(report: Report, path: Path) -> None:
     figure = Figure(figsize=(3.2 * columns, 2.6 * -(-len(METRICS) // columns)), layout="constrained")
     for place, metric in enumerate(METRICS, start=1):
         axes = figure.add_subplot(-(-len(METRICS) // columns), columns, place)
-        axes.set_title(f"{metric.name.replace('outside_mse', 'outside PSNR')} {metric.unit}", fontsize=9)
+        axes.set_title(f"{metric.name} {metric.unit}", fontsize=9)
         shown = [_shown(metric, clip.scores[metric.name]) for clip in report.clips]
         values = [value for value in shown if value is not None and math.isfinite(value)]
         spread = [0.3 * (index * 0.618 % 1.0 - 0.5) for index in range(len(values))]

@@ -21,10 +21,10 @@ _EYES_CROP = 128
 class Dub:
     """A result of F frames, with what is known about it; None where nobody knows.
 
-    frames, source: (F, H, W, 3) uint8 RGB, dubbed and as filmed. times_seconds: (F,), when each is shown.
-    boxes: (F, 4) px, the crop of the model in the picture. mouth: (F, 3), where the lips meet when closed and how high
-    the resting face is, px of the picture. asked, original: (F,) opening of a mouth that says the new words, and of
-    the filmed mouth, heights of the face. silences: (start, stop) seconds in which nothing is said.
+    frames, source, reference: (F, H, W, 3) uint8 RGB, dubbed, as filmed, and as it should be. times_seconds: (F,), when
+    each is shown. boxes: (F, 4) px, the crop of the model in the picture. mouth: (F, 3), where the lips meet when
+    closed and how high the resting face is, px of the picture. asked, original: (F,) opening of a mouth that says the
+    new words, and of the filmed mouth, heights of the face. silences: (start, stop) seconds in which nothing is said.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Dub:
     times_seconds: Curve
     boxes: pictures.Boxes
     source: Image | None = None
+    reference: Image | None = None
     mouth: Places | None = None
     asked: Curve | None = None
     original: Curve | None = None
@@ -40,8 +41,8 @@ class Dub:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number per clip. better: `higher`, `lower`, or neither. shown: from a mean of scores to what a table says;
-    it may turn the order around."""
+    """One number per clip. better: `higher`, `lower`, or neither. shown: from a mean of scores to what is reported; it
+    may turn the order around. The scores behind a PSNR are mean squared errors, which have means."""
 
     name: str
     title: str
@@ -58,8 +59,10 @@ METRICS = (
     Metric("lag_size", "size of the best lag", "frames", "lower"),
     Metric("swap", "swap test: new sound minus old", "", "higher"),
     Metric("silence", "silence test: lips closed", "share", "higher"),
-    Metric("outside_mse", "PSNR outside the mouth rectangle", "dB", "higher", pictures.psnr),
+    Metric("outside_psnr", "PSNR outside the mouth rectangle", "dB", "higher", pictures.psnr),
     Metric("seam", "seam energy", "levels", "lower"),
+    Metric("mouth_psnr", "PSNR of the mouth rectangle, against the reference", "dB", "higher", pictures.psnr),
+    Metric("mouth_ssim", "SSIM of the mouth rectangle, against the reference", "", "higher"),
     Metric("flicker", "flicker", "levels", "lower"),
     Metric("source_flicker", "flicker of the source", "levels", ""),
     Metric("eye_leak", "eye height, correlation with the filmed opening", "", ""),
@@ -79,7 +82,7 @@ def opening_of(dub: Dub) -> Curve | None:
 
 def score(dub: Dub, opening: Curve | None) -> Scores:
     """Every metric of `METRICS`, None where it is not defined for this clip. opening: `opening_of` the clip."""
-    return {**_lips(dub, opening), **_pixels(dub), "eye_leak": _eye_leak(dub)}
+    return {**_lips(dub, opening), **_pixels(dub), **_likeness(dub), "eye_leak": _eye_leak(dub)}
 
 
 def _lips(dub: Dub, opening: Curve | None) -> dict[str, float | None]:
@@ -106,12 +109,21 @@ def _lips(dub: Dub, opening: Curve | None) -> dict[str, float | None]:
 def _pixels(dub: Dub) -> dict[str, float | None]:
     scores: dict[str, float | None] = {"flicker": pictures.flicker(dub.frames, dub.boxes)}
     if dub.source is None:
-        return {**scores, **dict.fromkeys(("outside_mse", "seam", "source_flicker"))}
+        return {**scores, **dict.fromkeys(("outside_psnr", "seam", "source_flicker"))}
     return {
         **scores,
         "source_flicker": pictures.flicker(dub.source, dub.boxes),
-        "outside_mse": pictures.outside_mse(dub.frames, dub.source, dub.boxes),
+        "outside_psnr": pictures.outside_mse(dub.frames, dub.source, dub.boxes),
         "seam": pictures.seam_energy(dub.frames, dub.source, dub.boxes),
+    }
+
+
+def _likeness(dub: Dub) -> dict[str, float | None]:
+    if dub.reference is None:
+        return dict.fromkeys(("mouth_psnr", "mouth_ssim"))
+    return {
+        "mouth_psnr": pictures.inside_mse(dub.frames, dub.reference, dub.boxes),
+        "mouth_ssim": pictures.ssim(dub.frames, dub.reference, dub.boxes),
     }
 
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from model.evaluation.__main__ import main
-from model.evaluation.folder import MANIFEST
+from model.evaluation.folder import MANIFEST, Manifest
 from model.evaluation.pictures import generated_rectangle
+from model.evaluation.scores import METRICS
 from model.training.shards import Split
 from model.training.synthetic.clips import ClipOptions, make_clip
 from tests.media_factory import make_video
@@ -45,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "name": f"clip-{index}",
                 "result": write(folder / f"{index}.mp4", clip.frames),
                 "source": write(folder / f"{index}-filmed.mp4", filmed),
+                "reference": f"{index}.mp4",
                 "truth": f"{index}.json",
             }
         )
@@ -69,7 +71,9 @@ def test_a_system_that_is_right_scores_so(results: Path) -> None:
     assert metrics["lag"]["mean"] == 0.0
     assert metrics["swap"]["mean"] > 0.3
     assert metrics["seam"]["mean"] < -10.0  # it is the source that has a step there
-    assert metrics["outside_mse"]["mean"] > 45.0  # not infinite: two px share their chroma across the edge
+    assert metrics["outside_psnr"]["mean"] > 45.0  # not infinite: two px share their chroma across the edge
+    assert metrics["mouth_psnr"]["mean"] == "Infinity"
+    assert metrics["mouth_ssim"]["mean"] == pytest.approx(1.0)
     assert found["absent"] == ["FID", "LPIPS", "CSIM", "LSE-C", "LSE-D"]
 
 
@@ -88,6 +92,17 @@ def test_the_table_names_what_is_absent(results: Path) -> None:
     assert "need weights that do not ship: FID, LPIPS" in table
 
 
+def test_the_example_of_the_page_is_a_manifest() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    example = Manifest.model_validate_json(page.partition("```json\n")[2].partition("```")[0])
+    assert example.clips[0].silences == ((0.0, 5.0),)
+
+
+def test_the_page_names_every_metric() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    assert [metric.name for metric in METRICS if f"`{metric.name}`" not in page] == []
+
+
 BROKEN = {
     "no manifest": (None, "cannot be read"),
     "no clip": ({"clips": []}, "names no clip"),
@@ -95,6 +110,10 @@ BROKEN = {
     "a name twice": ({"clips": [{"name": "a", "result": "0.mp4"}] * 2}, "more than one clip a"),
     "no video": ({"clips": [{"name": "a", "result": "gone.mp4"}]}, "no video"),
     "not a video": ({"clips": [{"name": "a", "result": "0.json"}]}, "not a video"),
+    "a reference of another size": (
+        {"clips": [{"name": "a", "result": "0.mp4", "reference": "small.mp4"}]},
+        "and reference (2 frames, 64x48 px) differ",
+    ),
     "truth of other frames": ({"clips": [{"name": "a", "result": "0.mp4", "truth": "short.json"}]}, "but 2 of `asked`"),
 }
 
@@ -106,6 +125,7 @@ def test_a_folder_that_cannot_be_scored_says_why(
     manifest, message = BROKEN[case]
     for name in ("0.mp4", "0.json"):
         (tmp_path / name).symlink_to(folder / name)
+    make_video(tmp_path / "small.mp4", frames=2)
     (tmp_path / "short.json").write_text('{"asked": [0.0, 0.1]}')
     if manifest is not None:
         (tmp_path / MANIFEST).write_text(json.dumps({"format": 1, "system": "x", **manifest}))

@@ -10,9 +10,11 @@ from model.evaluation.pictures import (
     eye_height,
     flicker,
     generated_rectangle,
+    inside_mse,
     outside_mse,
     psnr,
     seam_energy,
+    ssim,
     whole_pictures,
 )
 from model.networks.mouth_mask import mouth_region
@@ -52,11 +54,28 @@ def test_an_offset_outside_has_the_psnr_of_its_square() -> None:
     assert psnr(25.0) == pytest.approx(10.0 * math.log10(255**2 / 25))
 
 
+def test_only_the_mouth_counts_where_the_mouth_is_compared() -> None:
+    result = SOURCE + np.uint8(5)
+    assert inside_mse(result, SOURCE, WHOLE) == pytest.approx(25.0)
+    result[:, *RECTANGLE] = SOURCE[:, *RECTANGLE]
+    assert inside_mse(result, SOURCE, WHOLE) == 0.0
+    assert ssim(result, SOURCE, WHOLE) == pytest.approx(1.0)
+
+
+def test_the_ssim_of_even_pictures_is_that_of_their_levels() -> None:
+    dark, bright = np.full_like(SOURCE, 100), np.full_like(SOURCE, 150)
+    luminance = (0.01 * 255) ** 2
+    expected = (2 * 100 * 150 + luminance) / (100**2 + 150**2 + luminance)
+    assert ssim(bright, dark, WHOLE) == pytest.approx(expected, abs=1e-4)
+
+
 def test_without_a_face_everything_is_outside() -> None:
     no_boxes = np.zeros((4, 4), np.int64)
     assert outside_mse(SOURCE + np.uint8(5), SOURCE, no_boxes) == pytest.approx(25.0)
     assert seam_energy(SOURCE, SOURCE, no_boxes) is None
     assert flicker(SOURCE, no_boxes) is None
+    assert inside_mse(SOURCE, SOURCE, no_boxes) is None
+    assert ssim(SOURCE, SOURCE, no_boxes) is None
 
 
 def test_the_seam_is_as_strong_as_the_step_across_it() -> None:

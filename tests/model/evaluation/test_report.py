@@ -12,17 +12,17 @@ def scored(name: str, **known: float) -> Scored:
 
 
 def test_the_psnr_of_several_clips_is_that_of_their_mean_error() -> None:
-    report = summarise("x", [scored("a", outside_mse=1.0), scored("b", outside_mse=9.0)], seed=0)
-    found = json.loads(to_json(report))["metrics"]["outside_mse"]
+    report = summarise("x", [scored("a", outside_psnr=1.0), scored("b", outside_psnr=9.0)], seed=0)
+    found = json.loads(to_json(report))["metrics"]["outside_psnr"]
     assert abs(found["mean"] - 10.0 * np.log10(255**2 / 5.0)) < 1e-5
     assert found["low"] < found["mean"] < found["high"]
 
 
 def test_identical_pictures_are_called_so() -> None:
-    report = summarise("x", [scored("a", outside_mse=0.0), scored("b", outside_mse=0.0)], seed=0)
+    report = summarise("x", [scored("a", outside_psnr=0.0), scored("b", outside_psnr=0.0)], seed=0)
     found = json.loads(to_json(report))
-    assert found["clips"]["a"]["outside_mse"] == "Infinity"
-    assert found["metrics"]["outside_mse"]["mean"] == "Infinity"
+    assert found["clips"]["a"]["outside_psnr"] == "Infinity"
+    assert found["metrics"]["outside_psnr"]["mean"] == "Infinity"
     assert "| PSNR outside the mouth rectangle, dB | higher | identical | identical to identical | 2 |" in to_markdown(
         report
     )
@@ -37,7 +37,7 @@ def test_a_metric_that_no_clip_has_is_not_a_number() -> None:
 def test_the_same_scores_make_the_same_report(tmp_path: Path) -> None:
     curve = np.sin(np.arange(20.0))
     clips = [
-        Scored(f"clip-{n}", scored("", correlation=0.1 * n, outside_mse=float(n)).scores, curve, curve)
+        Scored(f"clip-{n}", scored("", correlation=0.1 * n, outside_psnr=float(n)).scores, curve, curve)
         for n in range(4)
     ]
     for name in ("one", "two"):
