@@ -177,6 +177,17 @@ def test_later_the_original_comes_from_the_service(dubbed: Page, browser: Browse
         assert barriers(another) == []
 
 
+def test_without_the_original_the_dub_is_shown_alone(dubbed: Page, browser: Browser) -> None:
+    with tab(browser) as another:
+        another.route("**/files/uploads/**", lambda route: route.abort())
+        another.goto(dubbed.url)
+
+        expect(another.get_by_text("The original is not available here.")).to_be_visible()
+        expect(another.locator("compare-player[data-state=ready][data-mode=dub]")).to_be_visible()
+        expect(another.get_by_label("Side by side")).to_have_count(0)
+        assert barriers(another) == []
+
+
 def test_what_is_no_video_is_refused_with_what_to_do(
     browser: Browser, studio: Studio, tmp_path: Path, line: Path
 ) -> None:

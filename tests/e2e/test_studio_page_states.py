@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from pydantic import SecretStr
 
 from client import HighSync
@@ -108,6 +108,18 @@ class TestAKey:
             page.get_by_role("button", name="Forget the key").click()
             expect(page.get_by_role("dialog")).to_be_visible()
             assert kept(page) == (None, None)
+
+    def test_is_asked_for_when_files_are_dropped_which_go_up_then(
+        self, browser: Browser, service: Service, key: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "scene.mp4").write_bytes(WAV)
+        with tab(browser) as page:
+            page.goto(service.url)
+            page.locator("input[type=file]").first.set_input_files(tmp_path / "scene.mp4")
+            page.get_by_label("Key", exact=True).fill(key)
+            page.get_by_role("button", name="Use this key").click()
+
+            expect(page.get_by_text("uploaded")).to_be_visible()
 
     def test_follows_a_job_and_is_asked_for_anew_once_it_is_revoked(
         self, browser: Browser, service: Service, key: str
@@ -249,6 +261,21 @@ class TestAJob:
             page.get_by_role("link", name="Download").click()
 
 
+@pytest.mark.parametrize("width", [360, 768, 1024])
+def test_nothing_is_wider_than_the_screen(page: Page, service: Service, width: int) -> None:
+    job_id = post(service, "A name without any place to break it at".replace(" ", "_"))
+    service.work(job_id)
+    page.set_viewport_size({"width": width, "height": 800})
+    for address, shown in (
+        ("", "Settings"),
+        ("#/jobs", "A_name_without"),
+        (f"#/jobs/{job_id}", "This browser cannot play this format."),
+    ):
+        page.goto(f"{service.url}/{address}")
+        expect(page.get_by_text(shown).first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+
+
 def test_a_dub_is_made_with_the_keyboard_alone(page: Page, service: Service, tmp_path: Path) -> None:
     def tab_to(selector: str) -> None:
         for _ in range(40):
@@ -277,6 +304,28 @@ def test_a_dub_is_made_with_the_keyboard_alone(page: Page, service: Service, tmp
     assert job["options"]["num_inference_steps"] == 40
     assert job["metadata"]["name"] == "scene.mp4"
     expect(page.get_by_role("heading", level=1)).to_be_focused()
+
+
+def test_a_job_whose_answer_is_lost_is_made_once(page: Page, service: Service, tmp_path: Path) -> None:
+    lost: list[int] = []
+
+    def lose_the_first(route: Route) -> None:
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route.fetch().status)
+            route.abort()
+
+    page.route("**/jobs", lose_the_first)
+    for number, name in enumerate(("scene.mp4", "voice.wav")):
+        (tmp_path / name).write_bytes(WAV)
+        page.locator("input-field").nth(number).locator("input[type=file]").set_input_files(tmp_path / name)
+    page.get_by_role("button", name="Dub", exact=True).click()
+    expect(page.get_by_text("Waiting for a worker", exact=True)).to_be_visible()
+
+    jobs = httpx.get(f"{service.url}/jobs").json()["jobs"]
+    assert lost == [202]
+    assert len([job for job in jobs if not job["options"]["preflight_only"]]) == 1
 
 
 def test_a_bucket_gets_a_file_in_parts(browser: Browser, tmp_path: Path, moto_server: MotoServer) -> None:

@@ -64,9 +64,17 @@ export async function ask(path, options) {
   return answer.status === 204 ? null : answer.json();
 }
 
-/** POST once, however often it is repeated. */
-export function post(path, json, signal) {
-  return ask(path, { method: "POST", json, signal, headers: { "Idempotency-Key": newId() } });
+/** POST until it is answered: the service does it once, although it is repeated when the connection was lost. */
+export async function post(path, json, signal) {
+  const headers = { "Idempotency-Key": newId() };
+  for (;;) {
+    try {
+      return await ask(path, { method: "POST", json, signal, headers });
+    } catch (error) {
+      if (!(error instanceof ConnectionLost) || signal?.aborted) throw error;
+      await whenBack();
+    }
+  }
 }
 
 async function problemOf(answer) {

@@ -48,8 +48,10 @@ house.addEventListener("back", () => {
   announce("The service answers again.");
   view?.refresh?.();
 });
-house.addEventListener("key", (event) => askForKey(event.detail, route));
-document.getElementById("key-button").addEventListener("click", () => askForKey(null, route));
+const withAnotherKey = () => view.refresh?.();
+house.addEventListener("key", (event) => askForKey(event.detail, withAnotherKey));
+document.getElementById("key-button").addEventListener("click", () => askForKey(null, withAnotherKey));
+for (const type of ["dragover", "drop"]) window.addEventListener(type, (event) => event.preventDefault()); // no file in place of the page
 window.addEventListener("hashchange", () => {
   route();
   main.querySelector("h1")?.focus();

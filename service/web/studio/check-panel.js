@@ -20,6 +20,7 @@ class CheckPanel extends HTMLElement {
   async check(videoUrl, audioUrl) {
     this.stop();
     if (!videoUrl) return this._showNothing();
+    this.hasFailed = false;
     this._going = new AbortController();
     const { signal } = this._going;
     fill(this, h("h2", {}, "Check"), loadingPanel("Looking at the files…"));
@@ -36,6 +37,7 @@ class CheckPanel extends HTMLElement {
       this._jobId = null;
       this._showFound(job);
     } catch (error) {
+      this.hasFailed = true;
       if (!signal.aborted) fill(this, h("h2", {}, "Check"), problemPanel(error, () => this.check(videoUrl, audioUrl)));
     }
   }

@@ -38,8 +38,7 @@ class ComparePlayer extends HTMLElement {
 
   async _load(onOriginalFails) {
     const fails = this._original && loaded(this._original).catch(() => {
-      this._original.remove();
-      this._original = null;
+      this._dropOriginal();
       onOriginalFails();
     });
     try {
@@ -60,6 +59,13 @@ class ComparePlayer extends HTMLElement {
     this.dataset.state = "ready";
   }
 
+  _dropOriginal() {
+    this._original = null;
+    this.querySelector(".half-original").remove();
+    for (const name of ["compare-mode", "compare-sound"]) this.querySelector(`fieldset:has([name=${name}])`).remove();
+    this._setMode("dub");
+  }
+
   _build() {
     const last = this._facts.frames - 1;
     this._wipe = h("input", { type: "range", class: "wipe", min: 0, max: 100, step: 1, value: 50, "aria-label": "Wipe: how much of the original is seen, in percent", oninput: () => this._showWipe() });
@@ -74,9 +80,9 @@ class ComparePlayer extends HTMLElement {
     this._rangeText = h("span", { class: "range-text" });
     const button = (label, title, onclick) => h("button", { type: "button", title, "aria-label": title, onclick }, label);
     this.replaceChildren(...[
-      this._original && h("div", { class: "looks" },
-        this._modes = segmented("Compare", "compare-mode", [["side", "Side by side"], ["wipe", "Wipe"], ["dub", "Dub only"]], "side", (mode) => this._setMode(mode)),
-        this._sounds = segmented("Hear", "compare-sound", [["dub", "Dub"], ["original", "Original"]], "dub", (sound) => this._hear(sound)),
+      h("div", { class: "looks" },
+        this._original && segmented("Compare", "compare-mode", [["side", "Side by side"], ["wipe", "Wipe"], ["dub", "Dub only"]], "side", (mode) => this._setMode(mode)),
+        this._original && segmented("Hear", "compare-sound", [["dub", "Dub"], ["original", "Original"]], "dub", (sound) => this._hear(sound)),
         segmented("Speed", "compare-rate", RATES, "1", (rate) => this._clock?.setRate(Number(rate)))),
       this._stage,
       this._place,

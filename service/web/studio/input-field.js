@@ -54,6 +54,11 @@ class InputField extends HTMLElement {
     }
   }
 
+  /** Take the file again that was not taken before, if there is one. */
+  tryAgain() {
+    if (this.dataset.state === "failed") this.take(this.file);
+  }
+
   clear() {
     this._going?.abort();
     this.file = null;

@@ -18,7 +18,7 @@ export function jobView(main, id) {
   return {
     get title() { return view.title; },
     close: () => view.ends.abort(),
-    refresh: () => view.look(),
+    refresh: () => (view.isFollowing ? view.look() : view.run()),
   };
 }
 
@@ -43,11 +43,13 @@ class JobPage {
   async run() {
     const { signal } = this.ends;
     if (!(await this.look()) || isOver(this.job)) return;
+    this.isFollowing = true;
     this._keepEta();
     try {
       await follow(this.id, (event) => this._happened(event), signal);
     } catch (error) {
-      fill(this.problem, problemPanel(error));
+      this.isFollowing = false;
+      return fill(this.problem, problemPanel(error));
     }
     if (!signal.aborted) await this.look();
   }

@@ -29,7 +29,7 @@ export function newView(main) {
   const form = new NewDub();
   fill(main, form.element);
   form.check.check(null);
-  return { title: "New dub", close() {} };
+  return { title: "New dub", refresh: () => form.tryAgain(), close() {} };
 }
 
 class NewDub {
@@ -87,7 +87,16 @@ class NewDub {
     const files = [...event.dataTransfer.files];
     const over = event.target.closest("input-field");
     if (over && files.length === 1) return over.take(files[0]);
-    for (const file of files.slice(0, 2)) (file.type.startsWith("audio/") ? this.voice : this.video).take(file);
+    const sound = files.find((file) => file.type.startsWith("audio/"));
+    const [picture, other] = files.filter((file) => file !== sound);
+    if (picture) this.video.take(picture);
+    if (sound ?? other) this.voice.take(sound ?? other);
+  }
+
+  /** The service can be reached again, or has another key: what it did not take before goes up now. */
+  tryAgain() {
+    for (const input of [this.video, this.voice]) input.tryAgain();
+    if (this._checked && this.check.hasFailed) this.check.check(this.video.value, this.voice.value);
   }
 
   _changed() {
