@@ -20,6 +20,9 @@ app = typer.Typer(
 keys_app = typer.Typer(no_args_is_help=True)
 app.add_typer(keys_app, name="keys", help="API keys: who may use the service, and how much of it.")
 
+weights_app = typer.Typer(no_args_is_help=True)
+app.add_typer(weights_app, name="weights", help="Weights and face detector: fetched, checked, carried elsewhere.")
+
 LOOPBACK = "127.0.0.1"
 LOCAL_SERVICE = "http://127.0.0.1:8000"
 
@@ -57,6 +60,7 @@ DataOption = Annotated[
         help="Data folder of a running `highsync serve`; without it the service is the one of HIGHSYNC_REDIS_URL.",
     ),
 ]
+BundleArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A tar file, or - .", show_default=False)]
 StepsOption = Annotated[int, typer.Option(min=1, max=100, help="Denoising steps; 20 is the published number.")]
 
 
@@ -361,6 +365,45 @@ def revoke_key(
     from cli import keys
 
     raise typer.Exit(keys.revoke(data, key_id, as_json=as_json))
+
+
+@weights_app.command("pull")
+def pull_weights(
+    weights: WeightsOption = "tiny",
+    yunet: YunetOption = None,
+    yunet_url: Annotated[
+        str | None, typer.Option(envvar="HIGHSYNC_YUNET_URL", help="Where YuNet's file is, if not at the OpenCV Zoo.")
+    ] = None,
+    update: Annotated[bool, typer.Option("--update", help="Ask the Hub whether there are newer weights.")] = False,
+) -> None:
+    """Fetch what is missing, going on where an earlier run broke off. If nothing is, only hashes are checked."""
+    from cli import weights as command
+
+    raise typer.Exit(command.pull(weights, yunet, yunet_url or command.YUNET_URL, update=update))
+
+
+@weights_app.command("verify")
+def verify_weights(weights: WeightsOption = "tiny", yunet: YunetOption = None) -> None:
+    """Compare every file with its hash. Nothing is fetched."""
+    from cli import weights as command
+
+    raise typer.Exit(command.verify(weights, yunet))
+
+
+@weights_app.command("bundle")
+def bundle_weights(file: BundleArgument, weights: WeightsOption = "tiny", yunet: YunetOption = None) -> None:
+    """Write weights and face detector of this machine into FILE, for one without a network."""
+    from cli import weights as command
+
+    raise typer.Exit(command.bundle(file, weights, yunet))
+
+
+@weights_app.command("load")
+def load_weights(file: BundleArgument, weights: WeightsOption = "tiny", yunet: YunetOption = None) -> None:
+    """Put the content of a bundle where --weights and --yunet name it, once every hash is right."""
+    from cli import weights as command
+
+    raise typer.Exit(command.load(file, weights, yunet))
 
 
 def _service(url: str, as_json: bool) -> "Remote":

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from core.settings import Settings
+from core.settings import LogSettings
 
 REDACTED = "[redacted]"
 
@@ -33,7 +33,7 @@ _API_KEY = re.compile(r"(?P<name>hs_[0-9a-f]{12}_)[A-Za-z0-9_-]+")
 _CHATTY = ("boto3", "botocore", "s3transfer", "urllib3", "httpx", "httpcore", "kombu", "amqp")
 
 
-def configure_logging(settings: Settings, process: str) -> None:
+def configure_logging(settings: LogSettings, process: str) -> None:
     """
     Send the logs of this process, named `process` in every line, to stderr: structlog's and the standard library's.
 
@@ -104,7 +104,7 @@ def _name_process(process: str) -> Processor:
     return add
 
 
-def _renderer(settings: Settings) -> Processor:
+def _renderer(settings: LogSettings) -> Processor:
     if settings.log_format == "console":
         return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     return structlog.processors.JSONRenderer(ensure_ascii=True)

@@ -2,7 +2,7 @@
 
 import base64
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -14,14 +14,26 @@ _WELL_KNOWN = ("changeme", "replaceme", "yoursecret", "minioadmin", "password", 
 """What stands in place of a secret in examples and in the defaults of other services; looked for among the letters."""
 
 
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
 class SettingsError(Exception):
     """The environment does not make valid settings. The message names each variable and what is wrong with it."""
 
 
-class Settings(BaseSettings):
-    """Every setting, with its unit in its name. `docs/configuration.md` lists them all (a test compares)."""
+class LogSettings(BaseSettings):
+    """How a process logs: all that a command needs to know that has no part in jobs."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe level that is logged."
+    )
+    log_format: Literal["json", "console"] = Field("json", description="json for machines, console for people.")
+
+
+class Settings(LogSettings):
+    """Every setting, with its unit in its name. `docs/configuration.md` lists them all (a test compares)."""
 
     # the house
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis, for job records and the queue.")
@@ -36,10 +48,6 @@ class Settings(BaseSettings):
     api_processes: int = Field(
         1, ge=1, le=64, description="API processes behind the one port; each takes one core at most, and some 100 MiB."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least severe level that is logged."
-    )
-    log_format: Literal["json", "console"] = Field("json", description="json for machines, console for people.")
     otlp_endpoint: str | None = Field(
         None,
         description="Where traces go (OTLP over HTTP), such as http://collector:4318. Default: "
@@ -71,7 +79,7 @@ class Settings(BaseSettings):
         "", description="Private addresses inputs and webhooks may use: CIDR:port, comma separated."
     )
     fetch_deny: str = Field(
-        "api,worker,redis,s3,prometheus,grafana,alertmanager,redis-exporter,gpu-exporter,caddy",
+        "api,worker,weights,redis,s3,prometheus,grafana,alertmanager,redis-exporter,gpu-exporter,caddy",
         description="Hosts never reached even inside fetch_allow, besides Redis and the bucket: host or host:port.",
     )
     fetch_timeout_s: float = Field(1800.0, gt=0, description="Longest time one download may take, in seconds.")
@@ -226,8 +234,17 @@ def _base64_bytes(text: str) -> bytes:
 
 def load_settings() -> Settings:
     """The settings of this process, from its environment. Raises SettingsError, which never repeats a value."""
+    return _load(Settings)
+
+
+def load_log_settings() -> LogSettings:
+    """Likewise, only how it logs."""
+    return _load(LogSettings)
+
+
+def _load(kind: type[SettingsT]) -> SettingsT:
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         problems = [_problem(detail["loc"], detail["msg"]) for detail in error.errors(include_input=False)]
         raise SettingsError("\n".join(["The settings are not valid:", *problems])) from None

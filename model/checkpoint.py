@@ -20,6 +20,7 @@ from torch import nn
 
 from model.audio.encoder import HUGGING_FACE_NUMBERS, AudioEncoder
 from model.errors import WeightsError
+from model.hashes import announced_hash, file_sha256, is_announced_hash
 from model.networks.config import FULL, UNetConfig
 from model.networks.denoising_unet import DenoisingUNet
 from model.networks.reference_unet import ReferenceUNet
@@ -162,9 +163,7 @@ def load_folder(folder: Path, dtype: torch.dtype) -> Checkpoint:
     """Read a folder of either layout; the UNets and the VAE are kept in `dtype`. Raises WeightsError."""
     if not folder.is_dir():
         raise WeightsError(f"There is no folder {folder} to read weights from.")
-    if any((folder / name).exists() for name in WEIGHT_FILES):
-        return _load_own(folder, dtype)
-    return _load_published(folder, dtype)
+    return _load_own(folder, dtype) if _is_own(folder) else _load_published(folder, dtype)
 
 
 def save_folder(checkpoint: Checkpoint, folder: Path) -> None:
@@ -220,21 +219,52 @@ def load_audio_encoder(path: Path) -> AudioEncoder:
     return _load(AudioEncoder, path, torch.float32)
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The files that `load_folder` reads of a folder of either layout. Raises WeightsError that names those missing."""
+    if not folder.is_dir():
+        raise WeightsError(f"There is no folder {folder} to read weights from.")
+    if not _is_own(folder):
+        return _published_files(folder).all
+    paths = tuple(folder / name for name in (CONFIG_FILE, *WEIGHT_FILES))
+    for path in paths:
+        if not path.exists():
+            raise WeightsError(f"{path} cannot be read: there is no such file.")
+    return paths
+
+
+def checked_files(folder: Path) -> dict[Path, str]:
+    """
+    The SHA-256, in hex, of every file of `weight_files`.
+
+    Raises WeightsError unless each is the one that `config.json` or its name in the Hub's cache calls for.
+    """
+    if _is_own(folder):
+        _, sha256s = _checked_own(folder)
+        return sha256s
+    return {path: _checked_sha256(path) for path in weight_files(folder)}
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder has our own layout."""
+    return any((folder / name).exists() for name in WEIGHT_FILES)
+
+
+def _checked_own(folder: Path) -> tuple[OwnConfig, dict[Path, str]]:
+    """The config of our own layout, and the SHA-256 of every file, each checked against the one the config gives."""
+    config_path, *paths = weight_files(folder)
+    sha256s = {path: _checked_sha256(path) for path in (config_path, *paths)}
+    own = read_json(config_path, _OWN_CONFIG)
+    for path in paths:
+        if sha256s[path] != own.files.get(path.name):
+            raise WeightsError(f"{path} is not the file {config_path.name} names: its SHA-256 differs.")
+    return own, sha256s
 
 
 def _load_own(folder: Path, dtype: torch.dtype) -> Checkpoint:
-    """Read our own layout, every file checked against the hash `config.json` gives."""
-    config_path = folder / CONFIG_FILE
-    own = read_json(config_path, _OWN_CONFIG)
-    paths = [folder / name for name in WEIGHT_FILES]
-    for path in paths:
-        if _sha256(path) != own.files.get(path.name):
-            raise WeightsError(f"{path} is not the file {config_path.name} names: its SHA-256 differs.")
-    denoising_unet, reference_unet, vae, audio_encoder = paths
+    """Read our own layout."""
+    own, sha256s = _checked_own(folder)
+    (_, sha256), *_ = sha256s.items()
+    _, denoising_unet, reference_unet, vae, audio_encoder = sha256s
     return Checkpoint(
         networks=Networks(
             denoising_unet=_load(lambda: DenoisingUNet(own.model.unet), denoising_unet, dtype),
@@ -245,7 +275,7 @@ def _load_own(folder: Path, dtype: torch.dtype) -> Checkpoint:
         config=own.model,
         name=own.name,
         trained=own.trained,
-        sha256=_sha256(config_path),
+        sha256=sha256,
     )
 
 
@@ -338,16 +368,14 @@ def _load(
     return network
 
 
-def _sha256(path: Path) -> str:
+def _checked_sha256(path: Path) -> str:
+    """SHA-256 of a file. One that lies in the Hub's cache is called by its hash, and has to be what it is called."""
+    name = path.resolve().name
     try:
-        return file_sha256(path)
+        found = announced_hash(path, name) if is_announced_hash(name) else None
+        sha256 = found if found is not None and len(found) == 64 else file_sha256(path)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error}") from error
-
-
-def _checked_sha256(path: Path) -> str:
-    """SHA-256 of a file. One that lies in the Hub's cache is called by it, and has to be what it is called."""
-    sha256, name = _sha256(path), path.resolve().name
-    if re.fullmatch(r"[0-9a-f]{64}", name) and name != sha256:
-        raise WeightsError(f"{path} is not the file the Hub announced: its SHA-256 differs. Delete it and try again.")
+    if found not in (None, name):
+        raise WeightsError(f"{path} is not the file the Hub announced: its hash differs. Fetch it again.")
     return sha256

@@ -1,14 +1,13 @@
 """From a weights spec to a model ready to run."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
 from diffusers import AutoencoderKL
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]  # of its HTTP library
 from torch import nn
 
 from model.audio.encoder import AudioEncoder
@@ -28,14 +27,16 @@ from model.checkpoint import (
     VaeConfig,
     build_vae,
     load_folder,
+    weight_files,
 )
 from model.errors import DeviceOutOfMemory, WeightsError
+from model.fetching import Tell, tell_nobody
+from model.hub import HUB_PREFIX, download, parse_hub_spec
 from model.networks.config import UNetConfig
 from model.networks.denoising_unet import DenoisingUNet
 from model.networks.reference_unet import ReferenceUNet
 
 TINY_SPEC = "tiny"
-HUB_PREFIX = "hf://"
 
 FIRST_CHOICES = (
     CONFIG_FILE,
@@ -95,13 +96,13 @@ def load_model(spec: str, *, device: torch.device, dtype: torch.dtype) -> HighSy
     """Load the model a weights spec names.
 
     spec: `tiny` (untrained, built in) | a folder in the published or in our own layout | `hf://owner/name`, with
-    `@revision` at the end to pin a commit, downloaded once into the Hub's cache and read from there when offline.
+    `@revision` at the end to pin a commit, downloaded once into the Hub's cache and read from there ever after.
     Raises WeightsError, DeviceOutOfMemory.
     """
     if spec == TINY_SPEC:
         return random_model(TINY_MODEL, name="tiny (untrained)", seed=0, device=device, dtype=dtype)
     if spec.startswith(HUB_PREFIX):
-        return _place(load_folder(_download(spec), dtype), spec, device, dtype)
+        return _place(load_folder(weights_folder(spec), dtype), spec, device, dtype)
     return _place(load_folder(Path(spec), dtype), None, device, dtype)
 
 
@@ -152,15 +153,30 @@ def _place(checkpoint: Checkpoint, name: str | None, device: torch.device, dtype
         raise DeviceOutOfMemory(f"The memory of {device} does not hold the networks.") from error
 
 
-def _download(spec: str) -> Path:
-    """The local folder of `hf://owner/name[@revision]`, with the files of either layout and no others."""
-    repository, _, revision = spec.removeprefix(HUB_PREFIX).partition("@")
+def weights_folder(spec: str, tell: Tell = tell_nobody, *, update: bool = False) -> Path:
+    """
+    The folder with the files of `hf://owner/name[@revision]`: from the Hub's cache without asking anybody, or, if one
+    is missing there or `update`, downloaded. Its files have yet to be checked. Raises WeightsError.
+    """
+    repository = parse_hub_spec(spec)
+    folder = repository.snapshot()
+    if folder is not None and not update and _is_complete(folder):
+        return folder
+    return download(repository, wanted_files, tell)
+
+
+def wanted_files(names: Collection[str]) -> tuple[str, ...]:
+    """Which of a repository's files are read: those of either layout, and of several that would do the best only."""
+    wanted = [name for name in FIRST_CHOICES if name in names]
+    for config, best_first in ALTERNATIVES:
+        if config in names and not any(name in wanted for name in best_first):
+            wanted += [name for name in best_first if name in names][:1]
+    return tuple(wanted)
+
+
+def _is_complete(folder: Path) -> bool:
     try:
-        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(FIRST_CHOICES)))
-        for config, names in ALTERNATIVES:
-            for place, name in enumerate(names[1:], start=1):
-                if (folder / config).exists() and not any((folder / better).exists() for better in names[:place]):
-                    snapshot_download(repository, revision=folder.name, allow_patterns=[name])
-    except (OSError, HTTPError, HFValidationError) as error:
-        raise WeightsError(f"{spec} cannot be downloaded and is not in the Hub's cache: {error}") from error
-    return folder
+        weight_files(folder)
+    except WeightsError:
+        return False
+    return True

@@ -24,6 +24,8 @@ MIN_CONFIDENCE = 0.5
 YUNET_SHA256 = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
 """face_detection_yunet_2026may.onnx of the OpenCV Zoo (MIT)."""
 
+YUNET_BYTES = 229_738
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -70,6 +72,18 @@ def shrink(frame_rgb: Image, long_side: int = DETECTION_SIDE) -> tuple[Image, fl
     return np.asarray(cv2.resize(frame_rgb, size, interpolation=cv2.INTER_AREA), np.uint8), factor
 
 
+def read_yunet(path: Path) -> bytes:
+    """YuNet's file. Raises DetectorError when it is missing or is not the one file whose hash is known."""
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise DetectorError(f"The face detector's file {path} cannot be read: {error.strerror}.") from error
+    digest = hashlib.sha256(model).hexdigest()
+    if digest != YUNET_SHA256:
+        raise DetectorError(f"The face detector's file {path} has sha256 {digest}, not {YUNET_SHA256}.")
+    return model
+
+
 class YunetDetector:
     """YuNet through OpenCV: about 12 ms a frame on one CPU core, so it looks at each."""
 
@@ -77,13 +91,7 @@ class YunetDetector:
 
     def __init__(self, path: Path) -> None:
         """Raises DetectorError when the file is missing or is not the one file whose hash is known."""
-        try:
-            model = path.read_bytes()
-        except OSError as error:
-            raise DetectorError(f"The face detector's file {path} cannot be read: {error.strerror}.") from error
-        digest = hashlib.sha256(model).hexdigest()
-        if digest != YUNET_SHA256:
-            raise DetectorError(f"The face detector's file {path} has sha256 {digest}, not {YUNET_SHA256}.")
+        model = read_yunet(path)
         self._network = cv2.FaceDetectorYN.create(
             "onnx",
             np.frombuffer(model, np.uint8),

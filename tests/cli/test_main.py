@@ -38,7 +38,7 @@ print("loaded:", sorted(set({HEAVY}) & set(sys.modules)))
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     # Then every command is named, and none is loaded
     assert result.returncode == 0, result.stderr
-    for command in ("dub", "probe", "demo", "serve", "api", "worker", "keys", *REMOTE):
+    for command in ("dub", "probe", "demo", "serve", "api", "worker", "keys", "weights", *REMOTE):
         assert f"  {command} " in result.stdout
     assert "loaded: []" in result.stdout
 

@@ -170,8 +170,30 @@ def test_what_is_waited_for_can_say_that_it_is_healthy(stack: Services, dockerfi
     """By a healthcheck of its own, or by the one in its image."""
     assert sum(line.startswith("HEALTHCHECK") for line in dockerfile) == 2  # api and worker
     awaited = {name for service in stack.values() for name in service.get("depends_on", {})}
-    assert awaited == {"redis", "s3", "api", "prometheus"}
-    assert all("healthcheck" in stack[name] for name in awaited - {"api"})
+    assert awaited == {"redis", "s3", "api", "prometheus", "weights"}
+    assert all("healthcheck" in stack[name] for name in awaited - {"api", "weights"})
+
+
+def test_every_worker_waits_until_the_weights_that_it_names_are_there(checkout: Path) -> None:
+    for overlays, workers in (((), {"worker"}), ((GPUS,), {"worker", "worker-1"}), ((CPU,), {"worker-cpu"})):
+        services = merged(checkout, *overlays)
+        weights = services["weights"]
+        assert weights["restart"] == "no"  # what has ended well is not started again
+        assert "highsync weights pull" in " ".join(weights["command"]).replace("python -m cli", "highsync")
+        (volume,) = weights["volumes"]
+        assert "/weights" in str(volume)
+        assert not any("SECRET" in name or "PASSWORD" in name for name in weights["environment"])
+        for name in workers:
+            worker = services[name]
+            assert worker["depends_on"]["weights"]["condition"] == "service_completed_successfully"
+            assert worker["image"] == weights["image"]
+            for setting in ("HIGHSYNC_WEIGHTS", "HIGHSYNC_YUNET_PATH"):
+                assert worker["environment"][setting] == weights["environment"][setting]
+
+
+def test_without_a_gpu_nothing_has_to_be_fetched(checkout: Path) -> None:
+    made = merged(checkout, CPU)["weights"]["environment"]
+    assert (made["HIGHSYNC_WEIGHTS"], made["HIGHSYNC_YUNET_PATH"]) == ("tiny", "")
 
 
 def test_no_secret_is_written_down() -> None:
@@ -221,7 +243,7 @@ def test_every_service_of_the_stack_is_contained(stack: Services) -> None:
     """All but what writes its own files keep their root file system as it is."""
     assert all(service["extends"]["file"] == "deploy/common.yml" for service in stack.values())
     writing = {name for name, service in stack.items() if not service.get("read_only")}
-    assert writing == {"api", "worker", "s3", "gpu-exporter"}  # the first two are read-only by deploy/common.yml
+    assert writing == {"api", "weights", "worker", "s3", "gpu-exporter"}  # the first three are, by deploy/common.yml
 
 
 def test_grafana_shows_nothing_to_strangers_and_tells_nobody(stack: Services) -> None:

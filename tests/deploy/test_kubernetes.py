@@ -240,6 +240,18 @@ def test_a_worker_has_one_gpu_its_scratch_and_time_to_hand_its_job_back(objects:
     assert pods(objects)["worker"]["spec"]["terminationGracePeriodSeconds"] > SHUTDOWN_GRACE_S
 
 
+def test_a_worker_is_started_when_the_weights_that_it_names_are_there(objects: list[Object]) -> None:
+    worker, pod = containers(objects)["worker"], pods(objects)["worker"]["spec"]
+    (weights,) = pod["initContainers"]
+    assert weights["command"][-3:] == ["cli", "weights", "pull"]
+    assert weights["image"] == worker["image"]
+    assert weights["envFrom"] == worker["envFrom"]
+    assert "env" not in weights  # no secrets
+    assert weights["securityContext"] == CONFINED
+    assert "memory" in weights["resources"]["limits"]
+    assert {mount["name"] for mount in weights["volumeMounts"]} == {"weights", "tmp"}
+
+
 def reachable(objects: list[Object]) -> Iterator[tuple[str, str, int]]:
     """Which pod may connect to which, on which port: both sides have to allow it."""
     policies = of_kind(objects, "NetworkPolicy").values()

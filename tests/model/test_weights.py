@@ -111,8 +111,8 @@ except WeightsError as error:
 """
 HUB_DOWNLOAD = """
 import sys
-from model.weights import _download
-folder = _download(sys.argv[1])
+from model.weights import weights_folder
+folder = weights_folder(sys.argv[1])
 print(*sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()))
 """
 
