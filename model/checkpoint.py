@@ -18,13 +18,13 @@ from pydantic import TypeAdapter
 from safetensors.torch import save_file
 from torch import nn
 
-from model.audio.encoder import HUGGING_FACE_NUMBERS, AudioEncoder
+from model.audio.encoder import HUGGING_FACE_NUMBERS, WHISPER_TINY, AudioEncoder, AudioEncoderConfig
 from model.errors import WeightsError
 from model.hashes import announced_hash, file_sha256, is_announced_hash
 from model.networks.config import FULL, UNetConfig
 from model.networks.denoising_unet import DenoisingUNet
 from model.networks.reference_unet import ReferenceUNet
-from model.weight_files import check_fit, read_json, read_tensors
+from model.weight_files import check_fit, parse_json, read_json, read_metadata, read_tensors
 
 PUBLISHED_DENOISING_UNET = "denoising_unet-500.pth"
 PUBLISHED_REFERENCE_UNET = "reference_unet-500.pth"
@@ -79,12 +79,15 @@ class ModelConfig:
     unet: UNetConfig = FULL
     vae: VaeConfig = VaeConfig()
     crop_size: int = 512
+    audio: AudioEncoderConfig = WHISPER_TINY
 
     def __post_init__(self) -> None:
         if self.crop_size < 256 or self.crop_size % 64:
             raise ValueError(f"The crop is halved six times around the mouth: {self.crop_size} px will not do.")
         if self.unet.latent_channels != self.vae.latent_channels:
             raise ValueError("The UNets and the VAE have to agree on the channels of a latent.")
+        if self.unet.audio_width != self.audio.width:
+            raise ValueError("The UNets have to hear tokens as wide as the audio encoder makes them.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,9 @@ class OwnConfig:
 
 
 _OWN_CONFIG = TypeAdapter(OwnConfig)
+_AUDIO_CONFIG = TypeAdapter(AudioEncoderConfig)
+_SIZE = "size"
+"""The metadata of an audio encoder's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +176,11 @@ def save_folder(checkpoint: Checkpoint, folder: Path) -> None:
     """Write our own layout. The checkpoint's own sha256 is not written: it follows from the files."""
     folder.mkdir(parents=True, exist_ok=True)
     networks = checkpoint.networks
-    vae = cast(nn.Module, networks.vae)
-    modules = (networks.denoising_unet, networks.reference_unet, vae, networks.audio_encoder)
-    for name, module in zip(WEIGHT_FILES, modules, strict=True):
+    modules = (networks.denoising_unet, networks.reference_unet, cast(nn.Module, networks.vae))
+    *names, audio_encoder = WEIGHT_FILES
+    for name, module in zip(names, modules, strict=True):
         save_file({key: tensor.contiguous() for key, tensor in module.state_dict().items()}, folder / name)
+    save_audio_encoder(networks.audio_encoder, folder / audio_encoder)
     own = OwnConfig(
         name=checkpoint.name,
         trained=checkpoint.trained,
@@ -188,7 +195,7 @@ def save_published(checkpoint: Checkpoint, folder: Path) -> None:
 
     The UNets are pickled as they were, which is what other programs for these weights read.
     """
-    if checkpoint.config.unet != FULL:
+    if (checkpoint.config.unet, checkpoint.config.audio) != (FULL, WHISPER_TINY):
         raise ValueError("The published layout says nothing of sizes: it is for networks of the published size.")
     networks = checkpoint.networks
     (folder / AUDIO_FOLDER_CONFIG).parent.mkdir(parents=True, exist_ok=True)
@@ -214,9 +221,20 @@ def load_vae(folder: Path, dtype: torch.dtype) -> tuple[AutoencoderKL, VaeConfig
     return _load(lambda: build_vae(config), path, dtype, rename=new_vae_key), config
 
 
+def save_audio_encoder(encoder: AudioEncoder, path: Path) -> None:
+    """Write an audio encoder as our own layout holds it, with its size in the file."""
+    state = {key: tensor.contiguous() for key, tensor in encoder.state_dict().items()}
+    save_file(state, path, metadata={_SIZE: json.dumps(asdict(encoder.config))})
+
+
 def load_audio_encoder(path: Path) -> AudioEncoder:
-    """Read an audio encoder as our own layout holds it. Raises WeightsError."""
-    return _load(AudioEncoder, path, torch.float32)
+    """Read an audio encoder as our own layout holds it; of Whisper-tiny's size unless the file says another.
+
+    Raises WeightsError.
+    """
+    said = read_metadata(path).get(_SIZE)
+    config = WHISPER_TINY if said is None else parse_json(said, _AUDIO_CONFIG, path)
+    return _load(lambda: AudioEncoder(config), path, torch.float32)
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:

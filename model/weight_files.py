@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -45,11 +45,29 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} cannot be read: {error}") from error
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a .safetensors file says of itself. Raises WeightsError."""
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except UNREADABLE as error:
+        raise WeightsError(f"{path} cannot be read: {error}") from error
+
+
 def read_json(path: Path, content: TypeAdapter[ContentT]) -> ContentT:
     """What a JSON file holds, if it has the form of `content`. Raises WeightsError otherwise."""
     try:
-        return content.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        text = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error}") from error
+    return parse_json(text, content, path)
+
+
+def parse_json(text: str | bytes, content: TypeAdapter[ContentT], path: Path) -> ContentT:
+    """What this JSON, which came from `path`, holds, if it has the form of `content`. Raises WeightsError otherwise."""
+    try:
+        return content.validate_json(text)
+    except ValidationError as error:
         raise WeightsError(f"{path} cannot be read: {error}") from error
 
 

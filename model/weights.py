@@ -116,7 +116,7 @@ def random_model(
             denoising_unet=_frozen(DenoisingUNet(config.unet), dtype),
             reference_unet=_frozen(ReferenceUNet(config.unet), dtype),
             vae=_frozen(build_vae(config.vae), dtype),
-            audio_encoder=AudioEncoder.untrained(seed),
+            audio_encoder=AudioEncoder.untrained(seed, config.audio),
         )
     recipe = hashlib.sha256(f"{seed} {config}".encode()).hexdigest()
     return _place(Checkpoint(networks, config, name=name, trained=False, sha256=recipe), None, device, dtype)

@@ -1,7 +1,8 @@
-"""The audio encoder: Whisper-tiny's encoder, of which HighSync uses the states between the blocks."""
+"""The audio encoder: Whisper's encoder, of which HighSync uses the states between the blocks."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -15,28 +16,43 @@ from model.audio.log_mel import MEL_BINS
 from model.errors import WeightsError
 from model.weight_files import check_fit, named_tensors, read_json, read_pickle, read_tensors
 
-FEATURE_WIDTH = 384
-NUM_STATES = 5
-"""The state after the positional table and after each of the 4 blocks."""
 
-HEADS = 6
-"""Attention heads of each block. The tensors' shapes do not show it, so a checkpoint has to say it."""
+@dataclass(frozen=True, slots=True)
+class AudioEncoderConfig:
+    """Size of an encoder built like Whisper's; the defaults are those of Whisper-tiny, the published model's.
+
+    width  : of a state
+    blocks : attention blocks behind the two convolutions
+    heads  : of each block. The tensors' shapes do not show it, so a checkpoint has to say it
+    """
+
+    width: int = 384
+    blocks: int = 4
+    heads: int = 6
+
+    @property
+    def num_states(self) -> int:
+        """The state after the positional table and after each block."""
+        return self.blocks + 1
+
+
+WHISPER_TINY = AudioEncoderConfig()
 
 OPENAI_DIMS = {
     "n_mels": MEL_BINS,
     "n_audio_ctx": 1500,
-    "n_audio_state": FEATURE_WIDTH,
-    "n_audio_head": HEADS,
-    "n_audio_layer": NUM_STATES - 1,
+    "n_audio_state": WHISPER_TINY.width,
+    "n_audio_head": WHISPER_TINY.heads,
+    "n_audio_layer": WHISPER_TINY.blocks,
 }
 """What `dims` of an OpenAI checkpoint has to say for it to be a Whisper-tiny."""
 
 HUGGING_FACE_NUMBERS = {
     "num_mel_bins": MEL_BINS,
     "max_source_positions": 1500,
-    "d_model": FEATURE_WIDTH,
-    "encoder_attention_heads": HEADS,
-    "encoder_layers": NUM_STATES - 1,
+    "d_model": WHISPER_TINY.width,
+    "encoder_attention_heads": WHISPER_TINY.heads,
+    "encoder_layers": WHISPER_TINY.blocks,
 }
 """What `config.json` of a Hugging Face folder has to say for it to be a Whisper-tiny."""
 
@@ -60,17 +76,18 @@ _JSON_OBJECT = TypeAdapter(dict[str, object])
 
 
 class AudioEncoder(nn.Module):
-    """Whisper-tiny's encoder without its final norm: log-mel in, the states of all blocks out."""
+    """Whisper's encoder without its final norm: log-mel in, the states of all blocks out."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: AudioEncoderConfig = WHISPER_TINY) -> None:
         super().__init__()
+        self.config = config
         self.whisper = WhisperEncoder(
             WhisperConfig(
                 num_mel_bins=MEL_BINS,
-                d_model=FEATURE_WIDTH,
-                encoder_layers=NUM_STATES - 1,
-                encoder_attention_heads=HEADS,
-                encoder_ffn_dim=4 * FEATURE_WIDTH,
+                d_model=config.width,
+                encoder_layers=config.blocks,
+                encoder_attention_heads=config.heads,
+                encoder_ffn_dim=4 * config.width,
             )
         )
         self.whisper.register_module("layer_norm", nn.Identity())  # the published features come before the final norm
@@ -105,11 +122,11 @@ class AudioEncoder(nn.Module):
         return cls._from_encoder_state(_within("model.encoder.", state) or _within("encoder.", state), path)
 
     @classmethod
-    def untrained(cls, seed: int) -> Self:
+    def untrained(cls, seed: int, config: AudioEncoderConfig = WHISPER_TINY) -> Self:
         """An encoder with random weights, the same for the same seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls()
+            return cls(config)
 
     @classmethod
     def _from_encoder_state(cls, state: Mapping[str, Tensor], source: Path | str) -> Self:
@@ -133,7 +150,8 @@ class AudioEncoder(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         """
         log_mel : (N, 80, 3000)
-        returns : (N, 1500, 5, 384)  50 rows per second; the states after the positional table and after each block
+        returns : (N, 1500, S, D)  50 rows per second; the states after the positional table and after each block,
+                  5 of 384 for Whisper-tiny
         """
         states = self.whisper(log_mel, output_hidden_states=True).hidden_states
         return torch.stack(states, dim=2)

@@ -3,10 +3,12 @@
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from model.audio.encoder import AudioEncoderConfig
     from model.training.prepare import VideoReport
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -45,7 +47,19 @@ def _add_prepare(commands: Commands) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio-encoder", type=Path, metavar="PATH", help="whisper_tiny.pt; default: an untrained one")
+    for size in ("width", "blocks", "heads"):
+        parser.add_argument(
+            f"--audio-{size}", type=int, metavar="N", help="of the untrained one; default: as whisper_tiny"
+        )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+
+
+def _audio_encoder(options: argparse.Namespace) -> "Path | AudioEncoderConfig":
+    from model.audio.encoder import WHISPER_TINY
+
+    asked = {"width": options.audio_width, "blocks": options.audio_blocks, "heads": options.audio_heads}
+    size = replace(WHISPER_TINY, **{name: number for name, number in asked.items() if number is not None})
+    return options.audio_encoder or size
 
 
 def _synthesize(options: argparse.Namespace) -> None:
@@ -60,7 +74,7 @@ def _synthesize(options: argparse.Namespace) -> None:
         heldout_clips=options.clips // 10 if options.heldout_clips is None else options.heldout_clips,
         seed=options.seed,
         clip=ClipOptions(options.frames, options.size, Boxes(options.boxes), leaks),
-        audio_encoder=options.audio_encoder,
+        audio_encoder=_audio_encoder(options),
     )
     synthesize(options.folder, config, processes=options.processes, on_clip=_say_clips)
 
@@ -70,7 +84,7 @@ def _prepare(options: argparse.Namespace) -> None:
     from model.training.prepare import REPORT_FILE, PrepareConfig, Tools, prepare
 
     config = PrepareConfig() if options.config is None else read_config(options.config, PrepareConfig)
-    tools = Tools(options.yunet, options.audio_encoder)
+    tools = Tools(options.yunet, _audio_encoder(options))
     report = prepare(options.source, options.folder, config, tools, processes=options.processes, on_video=_say_video)
     kept = sum(len(video.kept) for video in report.videos.values())
     left_out = ", ".join(f"{count} {reason}" for reason, count in report.reasons().most_common()) or "nothing"

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.audio.encoder import AudioEncoder
+from model.audio.encoder import AudioEncoder, AudioEncoderConfig
 from model.checkpoint import load_audio_encoder
 from model.stages.encode_audio import encode_audio
 from model.training.shards import FPS
 
 
 @cache
-def encoder_of(source: Path | None) -> AudioEncoder:
+def encoder_of(source: Path | AudioEncoderConfig) -> AudioEncoder:
     """The encoder of `whisper_tiny.pt`, of a Hugging Face folder, or of `audio_encoder.safetensors` in our own layout;
-    None: an untrained one. Raises WeightsError."""
-    if source is None:
-        return AudioEncoder.untrained(0)
+    or the untrained one of a size. Raises WeightsError."""
+    if isinstance(source, AudioEncoderConfig):
+        return AudioEncoder.untrained(0, source)
     if source.suffix == ".safetensors":
         return load_audio_encoder(source)
     return AudioEncoder.from_folder(source) if source.is_dir() else AudioEncoder.from_published(source)
@@ -34,6 +34,6 @@ def fingerprint(encoder: AudioEncoder) -> str:
 
 
 def heard(audio: NDArray[np.int16], frames: int, encoder: AudioEncoder) -> NDArray[np.float16]:
-    """The features (F, 50, 384) of frames that follow each other 25 a second, of a voice (n,) mono at 16 kHz."""
+    """The features (F, N, D) of frames that follow each other 25 a second, of a voice (n,) mono at 16 kHz."""
     features = encode_audio(encoder, audio.astype(np.float32) / 32768.0)
     return features.at([frame / FPS for frame in range(frames)]).to(torch.float16).cpu().numpy()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from model.audio.encoder import FEATURE_WIDTH
-from model.audio.features import TOKENS_PER_FRAME
+from model.audio.encoder import WHISPER_TINY, AudioEncoderConfig
+from model.audio.features import tokens_shape
 from model.faces.detector import FaceDetector, make_detector
 from model.plan import MediaLimits
 from model.training.errors import DatasetError
@@ -45,7 +45,7 @@ class Tools:
     """What it takes. yunet: the detector's file, None: dlib. audio_encoder: see `hearing.encoder_of`."""
 
     yunet: Path | None = None
-    audio_encoder: Path | None = None
+    audio_encoder: Path | AudioEncoderConfig = WHISPER_TINY
     limits: MediaLimits = field(default_factory=MediaLimits)
 
 
@@ -99,7 +99,7 @@ def prepare(
     writer = ShardWriter(
         folder,
         crop_size=config.crop_size,
-        audio_shape=(TOKENS_PER_FRAME, FEATURE_WIDTH),
+        audio_shape=tokens_shape(encoder.config),
         maker=maker,
         audio_encoder=encoder,
         shard_clips=_SHARD_CLIPS,

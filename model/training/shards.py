@@ -20,10 +20,10 @@ import numpy as np
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from safetensors.torch import save_file as save_tensors
-from torch import nn
 
+from model.audio.encoder import AudioEncoder
 from model.audio.log_mel import SAMPLE_RATE_HZ
+from model.checkpoint import save_audio_encoder
 from model.training.errors import DatasetError
 
 DATASET_FILE = "dataset.json"
@@ -138,10 +138,10 @@ class ShardWriter:
         crop_size: int,
         audio_shape: tuple[int, int],
         maker: Mapping[str, JsonValue],
-        audio_encoder: nn.Module,
+        audio_encoder: AudioEncoder,
         shard_clips: int = SHARD_CLIPS,
     ) -> None:
-        """audio_encoder: the one the features come from (model.audio.encoder).
+        """audio_encoder: the one the features come from.
 
         Raises DatasetError when the folder holds a dataset made with other settings.
         """
@@ -155,7 +155,7 @@ class ShardWriter:
             self._info = found
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            save_tensors(audio_encoder.state_dict(), folder / AUDIO_ENCODER_FILE)
+            save_audio_encoder(audio_encoder, folder / AUDIO_ENCODER_FILE)
             self._write_info()
 
     @property

@@ -81,7 +81,7 @@ def prepare_start(config: StartConfig, dataset: Path, info: DatasetInfo, seed: i
     for network in (denoising_unet, reference_unet):
         network.requires_grad_(requires_grad=False)
     networks = Networks(denoising_unet, reference_unet, vae, audio_encoder)
-    return Start(networks, ModelConfig(unet, vae_config, info.crop_size))
+    return Start(networks, ModelConfig(unet, vae_config, info.crop_size, audio_encoder.config))
 
 
 def read_stable_diffusion(folder: Path, audio_width: int) -> tuple[UNetConfig, dict[str, Tensor]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from model.audio.encoder import FEATURE_WIDTH, AudioEncoder
-from model.audio.features import TOKENS_PER_FRAME
+from model.audio.encoder import WHISPER_TINY, AudioEncoder, AudioEncoderConfig
+from model.audio.features import tokens_shape
 from model.training.hearing import encoder_of, fingerprint, heard
 from model.training.shards import Clip, ClipLabels, ShardWriter, Split
 from model.training.synthetic.clips import ClipOptions, SyntheticClip, make_clip
@@ -32,7 +32,7 @@ class SynthesisConfig:
     heldout_clips: int
     seed: int = 0
     clip: ClipOptions = field(default_factory=ClipOptions)
-    audio_encoder: Path | None = None
+    audio_encoder: Path | AudioEncoderConfig = WHISPER_TINY
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def synthesize(folder: Path, config: SynthesisConfig, *, processes: int, on_clip
     writer = ShardWriter(
         folder,
         crop_size=config.clip.size,
-        audio_shape=(TOKENS_PER_FRAME, FEATURE_WIDTH),
+        audio_shape=tokens_shape(encoder.config),
         maker=_maker(config, encoder),
         audio_encoder=encoder,
     )

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from model.audio.encoder import AudioEncoder
+from model.audio.encoder import AudioEncoder, AudioEncoderConfig
+from model.audio.features import tokens_shape
 from model.training.shards import Clip, ClipLabels, Phoneme, ShardWriter, Split
 
 CROP_SIZE = 256
-AUDIO_SHAPE = (4, 8)
+AUDIO_ENCODER = AudioEncoderConfig(width=8, blocks=1, heads=1)
+AUDIO_SHAPE = tokens_shape(AUDIO_ENCODER)
 
 
 def make_clip(number: int, frames: int = 16, split: Split = Split.TRAIN) -> Clip:
@@ -40,7 +42,7 @@ def open_writer(folder: Path, **maker: int) -> ShardWriter:
         crop_size=CROP_SIZE,
         audio_shape=AUDIO_SHAPE,
         maker=dict(maker),
-        audio_encoder=AudioEncoder.untrained(seed=0),
+        audio_encoder=AudioEncoder.untrained(0, AUDIO_ENCODER),
         shard_clips=2,
     )
 
