@@ -12,13 +12,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model import checkpoint
-from model.audio.encoder import HUGGING_FACE_NUMBERS, AudioEncoder
+from model.audio.encoder import HUGGING_FACE_NUMBERS, WHISPER_TINY, AudioEncoder, AudioEncoderConfig
 from model.checkpoint import (
     Checkpoint,
     ModelConfig,
     Networks,
     VaeConfig,
     build_vae,
+    load_audio_encoder,
     load_folder,
     new_vae_key,
     save_folder,
@@ -27,9 +28,10 @@ from model.checkpoint import (
 from model.errors import WeightsError
 from model.networks import DenoisingUNet, ReferenceUNet, UNetConfig
 
-SMALL_UNET = UNetConfig(channels=(8, 8, 8, 8), attention_heads=1, norm_groups=2)
+SMALL_AUDIO = AudioEncoderConfig(width=16, blocks=2, heads=2)
+SMALL_UNET = UNetConfig(channels=(8, 8, 8, 8), attention_heads=1, norm_groups=2, audio_width=16)
 SMALL_VAE = VaeConfig(channels=(8, 8, 8, 8), layers_per_block=1, norm_groups=2, scaling_factor=0.25)
-SMALL = ModelConfig(unet=SMALL_UNET, vae=SMALL_VAE, crop_size=256)
+SMALL = ModelConfig(unet=SMALL_UNET, vae=SMALL_VAE, crop_size=256, audio=SMALL_AUDIO)
 State = dict[str, Tensor]
 
 
@@ -39,7 +41,7 @@ def networks() -> Networks:
         denoising_unet=DenoisingUNet(SMALL_UNET),
         reference_unet=ReferenceUNet(SMALL_UNET),
         vae=build_vae(SMALL_VAE),
-        audio_encoder=AudioEncoder.untrained(seed=1),
+        audio_encoder=AudioEncoder.untrained(1, SMALL_AUDIO),
     )
 
 
@@ -297,6 +299,28 @@ def test_new_spelling_of_the_vae_stays() -> None:
     key = "decoder.mid_block.attentions.0.to_q.weight"
 
     assert new_vae_key(key) == key
+
+
+def test_unets_hear_what_the_encoder_says() -> None:
+    with pytest.raises(ValueError, match="tokens as wide"):
+        ModelConfig(audio=SMALL_AUDIO)
+
+
+def test_an_audio_encoder_that_says_no_size_is_whisper_tiny(tmp_path: Path) -> None:
+    whisper = AudioEncoder.untrained(seed=1)
+    save_file(whisper.state_dict(), tmp_path / "audio.safetensors")
+
+    loaded = load_audio_encoder(tmp_path / "audio.safetensors")
+    assert loaded.config == WHISPER_TINY
+    assert equal(loaded, whisper)
+
+
+@pytest.mark.parametrize("size", ["{}x", '{"width": "wide"}'])
+def test_an_audio_encoder_that_says_nonsense_is_refused(tmp_path: Path, size: str) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "audio.safetensors", metadata={"size": size})
+
+    with pytest.raises(WeightsError, match=r"audio\.safetensors cannot be read"):
+        load_audio_encoder(tmp_path / "audio.safetensors")
 
 
 @pytest.mark.parametrize("crop_size", [0, 128, 300, 500])
