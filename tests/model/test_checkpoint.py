@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,24 @@ from model.networks import DenoisingUNet, ReferenceUNet, UNetConfig
 
 SMALL_AUDIO = AudioEncoderConfig(width=16, blocks=2, heads=2)
 SMALL_UNET = UNetConfig(channels=(8, 8, 8, 8), attention_heads=1, norm_groups=2, audio_width=16)
+PUBLISHED_BUT_SMALL = replace(SMALL_UNET, audio_width=WHISPER_TINY.width)
 SMALL_VAE = VaeConfig(channels=(8, 8, 8, 8), layers_per_block=1, norm_groups=2, scaling_factor=0.25)
 SMALL = ModelConfig(unet=SMALL_UNET, vae=SMALL_VAE, crop_size=256, audio=SMALL_AUDIO)
 State = dict[str, Tensor]
 
 
+def make_networks(unet: UNetConfig, audio: AudioEncoderConfig) -> Networks:
+    return Networks(
+        denoising_unet=DenoisingUNet(unet),
+        reference_unet=ReferenceUNet(unet),
+        vae=build_vae(SMALL_VAE),
+        audio_encoder=AudioEncoder.untrained(1, audio),
+    )
+
+
 @pytest.fixture
 def networks() -> Networks:
-    return Networks(
-        denoising_unet=DenoisingUNet(SMALL_UNET),
-        reference_unet=ReferenceUNet(SMALL_UNET),
-        vae=build_vae(SMALL_VAE),
-        audio_encoder=AudioEncoder.untrained(1, SMALL_AUDIO),
-    )
+    return make_networks(SMALL_UNET, SMALL_AUDIO)
 
 
 def equal(left: nn.Module, right: nn.Module) -> bool:
@@ -115,7 +121,11 @@ class TestPublishedLayout:
 
     @pytest.fixture(autouse=True)
     def small_instead_of_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(checkpoint, "FULL", SMALL_UNET)
+        monkeypatch.setattr(checkpoint, "FULL", PUBLISHED_BUT_SMALL)
+
+    @pytest.fixture
+    def networks(self) -> Networks:
+        return make_networks(PUBLISHED_BUT_SMALL, WHISPER_TINY)
 
     @pytest.fixture
     def folder(self, tmp_path: Path, networks: Networks) -> Path:
@@ -372,13 +382,13 @@ def openai_whisper_tiny(encoder: AudioEncoder) -> dict[str, Any]:
 
 
 class TestWritingThePublishedLayout:
-    def test_what_was_written_is_what_is_loaded(
-        self, tmp_path: Path, networks: Networks, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_what_was_written_is_what_is_loaded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """At a small size: the full one differs in nothing but its numbers."""
-        monkeypatch.setattr(checkpoint, "FULL", SMALL_UNET)
+        monkeypatch.setattr(checkpoint, "FULL", PUBLISHED_BUT_SMALL)
+        networks = make_networks(PUBLISHED_BUT_SMALL, WHISPER_TINY)
+        config = ModelConfig(unet=PUBLISHED_BUT_SMALL, vae=SMALL_VAE, crop_size=256)
 
-        save_published(Checkpoint(networks, SMALL, name="", trained=True, sha256=""), tmp_path)
+        save_published(Checkpoint(networks, config, name="", trained=True, sha256=""), tmp_path)
 
         loaded = load_folder(tmp_path, torch.float32)
         assert loaded.config.vae == SMALL_VAE

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.audio.encoder import AudioEncoder
+from model.audio.encoder import WHISPER_TINY, AudioEncoder, AudioEncoderConfig
 from model.audio.features import SEGMENT_ROWS, SEGMENTS_HELD, AudioFeatures, rows_around
 from model.audio.log_mel import LogMel
 from model.parity.rules import Goldens
@@ -18,8 +18,8 @@ from tests.model.audio.test_encoder import RULES
 class CountingEncoder(AudioEncoder):
     """Counts the segments it encodes."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, config: AudioEncoderConfig = WHISPER_TINY) -> None:
+        super().__init__(config)
         self.encoded = 0
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
