@@ -29,8 +29,6 @@ missing_packages() { # names of the system packages that this machine lacks, on 
   for tool in espeak-ng curl jq; do  # curl and jq: a test runs the examples of docs/api.md
     command -v "$tool" >/dev/null || missing+=("$tool")
   done
-  # The studio page is tested in it. Homebrew has none that can be asked for like this: there the tests are skipped.
-  if [ "$(uname)" = Linux ] && ! command -v chromium >/dev/null; then missing+=(chromium); fi
   if [ "$(uname)" = Linux ] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     missing+=("python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv")
   fi
