@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.model.hub import REPOSITORY, faulty_hub_of
+from tests.model.hub import COMMIT, REPOSITORY, faulty_hub_of
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"
@@ -60,3 +60,25 @@ def test_weights_are_pulled_once_and_carried_to_a_machine_without_a_network(tmp_
     connected.weights("bundle", bundle)
     assert events(cut_off.weights("load", bundle)) == ["bundle_loaded"]
     assert events(cut_off.weights("verify"))[-1] == "weights_checked"
+
+
+def test_the_face_detector_is_the_one_whose_hash_is_known(tmp_path: Path) -> None:
+    if "HIGHSYNC_YUNET" not in os.environ:
+        pytest.skip("HIGHSYNC_YUNET names no file of YuNet")
+    # Given a server of YuNet, and of something else of its size
+    served, place = tmp_path / "served", tmp_path / "volume" / "yunet.onnx"
+    served.mkdir()
+    yunet = Path(os.environ["HIGHSYNC_YUNET"]).read_bytes()
+    (served / "yunet.onnx").write_bytes(yunet)
+    (served / "other.onnx").write_bytes(yunet[::-1])
+    machine = Machine(tmp_path / "home")
+    with faulty_hub_of(served) as hub:
+        address = f"{hub.address}/{REPOSITORY}/resolve/{COMMIT}"
+        words = ("pull", "--weights", "tiny", "--yunet", place, "--yunet-url")
+        # When the other is pulled, then it is refused and not there
+        refused = machine.weights(*words, f"{address}/other.onnx", status=1)
+        assert "is not what was announced" in refused[-1]["error"]
+        assert list(place.parent.iterdir()) == []
+        # When YuNet is, then it is
+        machine.weights(*words, f"{address}/yunet.onnx")
+    assert place.read_bytes() == yunet
