@@ -5,7 +5,7 @@
 const CLOSE_FRAMES = 0.4;
 const FAR_SECONDS = 0.25;
 const STEEPEST = 0.5; // nobody hears it
-const PER_SECOND = 4;
+const PER_SECOND = 8;
 
 export class TwoVideos extends EventTarget {
   /** `follower` may be null. Dispatches `frame`, `state`. */
