@@ -12,7 +12,7 @@ from cli.findings import Finding, failure, ok, skipped, warning
 from core.settings import Settings
 
 _DRIVER_TIMEOUT_S = 20.0
-CHECKS = ("driver", "device", "codecs", "face detector")
+CHECKS = ("driver", "device", "codecs", "face detector", "weights")
 
 
 def check_machine(settings: Settings) -> Iterator[Finding]:
@@ -24,6 +24,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
     yield _device(settings)
     yield _codecs()
     yield _detector(settings)
+    yield _weights(settings)
 
 
 def _driver() -> Finding:
@@ -88,3 +89,18 @@ def _detector(settings: Settings) -> Finding:
     except DetectorError as error:
         return failure("face detector", str(error), "HIGHSYNC_YUNET_PATH has to name YuNet's file.")
     return ok("face detector", f"YuNet, {settings.yunet_path}" if settings.yunet_path else "dlib's own")
+
+
+def _weights(settings: Settings) -> Finding:
+    """Whether they are there, with every byte that was published."""
+    from model.checkpoint import checked_files
+    from model.errors import WeightsError
+    from model.weights import TINY_SPEC, present_folder
+
+    if settings.weights == TINY_SPEC:
+        return warning("weights", "tiny, which has learned nothing", "HIGHSYNC_WEIGHTS names weights that have.")
+    try:
+        files = checked_files(present_folder(settings.weights))
+    except WeightsError as error:
+        return failure("weights", str(error), "`highsync weights pull` fetches what is missing or damaged.")
+    return ok("weights", f"{settings.weights}: {len(files)} files, all hashes right")

@@ -18,7 +18,7 @@ from model.faces.detector import YUNET_BYTES, YUNET_SHA256, read_yunet
 from model.fetching import RemoteFile, Transfer, fetch
 from model.hub import HUB_PREFIX, parse_hub_spec
 from model.weight_bundle import load_bundle, write_bundle
-from model.weights import TINY_SPEC, weights_folder
+from model.weights import TINY_SPEC, present_folder, weights_folder
 
 YUNET_URL = (
     "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2026may.onnx"
@@ -120,9 +120,7 @@ def _check_weights(spec: str) -> None:
     if spec == TINY_SPEC:
         log.info("weights_built_in", weights=spec)
         return
-    folder = parse_hub_spec(spec).snapshot() if spec.startswith(HUB_PREFIX) else Path(spec)
-    if folder is None:
-        raise WeightsError(f"{spec} is not on this machine; `highsync weights pull` fetches it.")
+    folder = present_folder(spec)
     for path, sha256 in checked_files(folder).items():
         log.info("file_checked", file=str(path.relative_to(folder)), size_bytes=path.stat().st_size, sha256=sha256)
     log.info("weights_checked", weights=spec, folder=str(folder))

@@ -165,6 +165,14 @@ def weights_folder(spec: str, tell: Tell = tell_nobody, *, update: bool = False)
     return download(repository, wanted_files, tell)
 
 
+def present_folder(spec: str) -> Path:
+    """The folder that `hf://owner/name[@revision]` or a path names on this machine. Raises WeightsError."""
+    folder = parse_hub_spec(spec).snapshot() if spec.startswith(HUB_PREFIX) else Path(spec)
+    if folder is None:
+        raise WeightsError(f"{spec} is not on this machine; `highsync weights pull` fetches it.")
+    return folder
+
+
 def wanted_files(names: Collection[str]) -> tuple[str, ...]:
     """Which of a repository's files are read: those of either layout, and of several that would do the best only."""
     wanted = [name for name in FIRST_CHOICES if name in names]

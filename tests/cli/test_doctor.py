@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from redis import Redis
 
 from cli import house_checks
@@ -20,6 +21,8 @@ from cli.house_checks import check_ports, check_redis, check_storage
 from cli.machine_checks import CHECKS, check_machine
 from core.settings import Settings
 from core.storage import make_storage
+from model.checkpoint import Checkpoint, Networks, save_folder
+from model.weights import load_model
 from tests.servers import MotoServer, RedisServer, free_port
 from tests.sites import Site
 
@@ -148,6 +151,21 @@ class TestMachine:
     def test_a_detector_that_is_not_there(self, settings: Settings, tmp_path: Path) -> None:
         wanting = settings.model_copy(update={"yunet_path": tmp_path / "yunet.onnx"})
         assert levels(check_machine(wanting))["face detector"] is Level.FAILURE
+
+    def test_weights_are_read_to_the_last_byte(self, settings: Settings, tmp_path: Path) -> None:
+        folder = tmp_path / "weights"
+        trained = settings.model_copy(update={"weights": str(folder)})
+        assert levels(check_machine(settings))["weights"] is Level.WARNING
+        assert levels(check_machine(trained))["weights"] is Level.FAILURE
+
+        tiny = load_model("tiny", device=torch.device("cpu"), dtype=torch.float32)
+        networks = Networks(tiny.denoising_unet, tiny.reference_unet, tiny.vae, tiny.audio_encoder)
+        save_folder(Checkpoint(networks, tiny.config, name="mine", trained=True, sha256=""), folder)
+        assert levels(check_machine(trained))["weights"] is Level.OK
+
+        damaged = folder / "vae.safetensors"
+        damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+        assert levels(check_machine(trained))["weights"] is Level.FAILURE
 
     def test_where_the_model_is_not_installed_nothing_is_wrong(self) -> None:
         """As in the API's image: no torch, no PyAV, no diffusers."""
