@@ -62,13 +62,11 @@ def test_weights_are_pulled_once_and_carried_to_a_machine_without_a_network(tmp_
     assert events(cut_off.weights("verify"))[-1] == "weights_checked"
 
 
-def test_the_face_detector_is_the_one_whose_hash_is_known(tmp_path: Path) -> None:
-    if "HIGHSYNC_YUNET" not in os.environ:
-        pytest.skip("HIGHSYNC_YUNET names no file of YuNet")
+def test_the_face_detector_is_the_one_whose_hash_is_known(tmp_path: Path, yunet_path: Path) -> None:
     # Given a server of YuNet, and of something else of its size
     served, place = tmp_path / "served", tmp_path / "volume" / "yunet.onnx"
     served.mkdir()
-    yunet = Path(os.environ["HIGHSYNC_YUNET"]).read_bytes()
+    yunet = yunet_path.read_bytes()
     (served / "yunet.onnx").write_bytes(yunet)
     (served / "other.onnx").write_bytes(yunet[::-1])
     machine = Machine(tmp_path / "home")

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,13 +31,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pa
         return tmp_path / name
 
     return of_machine
-
-
-@pytest.fixture
-def yunet() -> Path:
-    if "HIGHSYNC_YUNET" not in os.environ:
-        pytest.skip("HIGHSYNC_YUNET names no file of YuNet")
-    return Path(os.environ["HIGHSYNC_YUNET"])
 
 
 @pytest.fixture
@@ -97,13 +89,13 @@ def test_a_bundle_can_be_loaded_into_a_folder(bundle: bytes, tmp_path: Path) -> 
         load_bundle(io.BytesIO(bundle), str(tmp_path / "lips"), None)
 
 
-def test_the_detector_travels_too(tmp_path: Path, yunet: Path) -> None:
+def test_the_detector_travels_too(tmp_path: Path, yunet_path: Path) -> None:
     out = io.BytesIO()
-    write_bundle(out, "tiny", yunet)
+    write_bundle(out, "tiny", yunet_path)
 
     load_bundle(io.BytesIO(out.getvalue()), "tiny", tmp_path / "models" / "face.onnx")
 
-    assert (tmp_path / "models" / "face.onnx").read_bytes() == yunet.read_bytes()
+    assert (tmp_path / "models" / "face.onnx").read_bytes() == yunet_path.read_bytes()
 
 
 def test_nothing_is_bundled_that_is_not_whole(bundle: bytes, cache: Callable[[str], Path]) -> None:
@@ -197,9 +189,9 @@ def test_a_bundle_that_breaks_off_is_not_loaded(bundle: bytes, tmp_path: Path, s
     assert everything_in(tmp_path) == before
 
 
-def test_a_bundle_of_another_detector_is_refused(tmp_path: Path, yunet: Path) -> None:
+def test_a_bundle_of_another_detector_is_refused(tmp_path: Path, yunet_path: Path) -> None:
     out = io.BytesIO()
-    write_bundle(out, "tiny", yunet)
+    write_bundle(out, "tiny", yunet_path)
     change = manifest_says(lambda manifest: manifest["files"][0].update(sha256="0" * 64))
 
     with pytest.raises(ModelError, match="face detector is not the one"):
