@@ -95,9 +95,11 @@ def _scopes(key: ApiKey) -> str:
 
 
 def _table(keys: Iterable[ApiKey]) -> Table:
-    table = Table(Column("key", no_wrap=True), "tenant", "scopes", "limits", "created (UTC)", "revoked (UTC)")
+    columns = Column("key", no_wrap=True), "tenant", "scopes", Column("limits", overflow="fold"), "created", "revoked"
+    table = Table(*columns, box=None, pad_edge=False)
     for key in keys:
-        limits = ", ".join(f"{name}={value}" for name, value in key.limits.model_dump(exclude_none=True).items())
-        revoked = f"{key.revoked_at:%Y-%m-%d %H:%M:%S}" if key.revoked_at else ""
-        table.add_row(key.id, key.tenant, _scopes(key), limits, f"{key.created_at:%Y-%m-%d %H:%M:%S}", revoked)
+        limits = (f"{name}={value}" for name, value in key.limits.model_dump(exclude_none=True).items())
+        revoked = f"{key.revoked_at:%Y-%m-%d}" if key.revoked_at else ""
+        created = f"{key.created_at:%Y-%m-%d}"
+        table.add_row(key.id, key.tenant, "\n".join(sorted(key.scopes)), "\n".join(limits), created, revoked)
     return table
