@@ -3,23 +3,19 @@
 Everything listens on the loopback interface, on ports that were free, with secrets made for this data folder alone.
 """
 
-import http.client
 import json
 import os
 import secrets
 import shutil
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cli.processes import ManagedProcess, StackError, free_port
+from cli.processes import ManagedProcess, StackError, answers, free_port
 
 LOOPBACK = "127.0.0.1"
 REDIS_PORT_FILE = "redis.port"
@@ -109,7 +105,7 @@ class EmbeddedStack:
         name, port = ("api", self.port) if port is None else (f"api-{port}", port)
         arguments = ["api", "--host", self.host, "--port", str(port)]
         api = self._launch(name, [sys.executable, "-P", "-m", "cli", *arguments], STOP_GRACE_S)
-        api.wait_until(partial(_answers, f"{self._url(port)}/livez"), API_READY_S)
+        api.wait_until(partial(answers, f"{self._url(port)}/livez"), API_READY_S)
         return api
 
     def start_worker(self) -> ManagedProcess:
@@ -120,7 +116,7 @@ class EmbeddedStack:
 
     def is_ready(self) -> bool:
         """Whether jobs are taken and rendered: Redis, storage and a worker with its model loaded."""
-        return _answers(f"{self.url}/readyz")
+        return answers(f"{self.url}/readyz")
 
     def check(self) -> None:
         """Raise StackError when a part has ended by itself."""
@@ -176,16 +172,6 @@ def redis_url_of(data_dir: Path) -> str:
 
 def _redis_url(secrets_of_folder: Mapping[str, str], port: int) -> str:
     return f"redis://:{secrets_of_folder['redis_password']}@{LOOPBACK}:{port}/0"
-
-
-def _answers(url: str) -> bool:
-    """Whether a GET is answered with 200. Proxies of the environment are not asked: the address is our own."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=5.0) as reply:
-            return bool(reply.status == HTTPStatus.OK)
-    except (urllib.error.URLError, http.client.HTTPException, OSError):
-        return False
 
 
 def _load_secrets(path: Path) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """What `highsync doctor` finds: one line for each thing it has looked at, and what to do about it."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -42,7 +41,3 @@ def failure(check: str, found: str, hint: str) -> Finding:
 def skipped(check: str, found: str) -> Finding:
     """It was not looked at, and why."""
     return Finding(check, Level.SKIPPED, found)
-
-
-Check = Callable[[], Iterable[Finding]]
-"""Looks at one thing. Raises nothing that its subject may suffer: that is a finding."""

@@ -17,6 +17,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
 from cli.findings import Finding, failure, ok, skipped, warning
+from cli.processes import answers
 from core.errors import HighSyncError, QueueUnavailable
 from core.job_store import RedisJobStore
 from core.redis_client import connect, redis_errors_translated
@@ -180,7 +181,7 @@ def check_ports(api_port: int, settings: Settings) -> Iterator[Finding]:
             yield skipped(check, "turned off")
         elif _is_free(port):
             yield ok(check, f"{port} is free")
-        elif _answers(port, path):
+        elif answers(f"http://127.0.0.1:{port}{path}"):
             yield ok(check, f"{port} answers already")
         else:
             yield failure(check, f"{port} is taken by another program", "End that program, or choose another port.")
@@ -194,18 +195,6 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _answers(port: int, path: str) -> bool:
-    """Whether something of ours is there."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_LINK_TIMEOUT_S)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (http.client.HTTPException, OSError):
-        return False
-    finally:
-        connection.close()
 
 
 def _size(count: float) -> str:

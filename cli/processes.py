@@ -1,13 +1,17 @@
 """Child processes of the embedded stack: each in a session of its own, with a log file, and an end that is certain."""
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 from cli.console import CommandFailed
@@ -91,3 +95,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered with 200. Proxies of the environment are not asked: the address is our own."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5.0) as reply:
+            return bool(reply.status == HTTPStatus.OK)
+    except (urllib.error.URLError, http.client.HTTPException, OSError):
+        return False

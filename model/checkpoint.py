@@ -89,6 +89,11 @@ class ModelConfig:
         if self.unet.audio_width != self.audio.width:
             raise ValueError("The UNets have to hear tokens as wide as the audio encoder makes them.")
 
+    @property
+    def has_published_size(self) -> bool:
+        """Whether the published layout, which says nothing of the sizes of UNets and audio encoder, can hold it."""
+        return (self.unet, self.audio) == (FULL, WHISPER_TINY)
+
 
 @dataclass(frozen=True, slots=True)
 class Networks:
@@ -195,7 +200,7 @@ def save_published(checkpoint: Checkpoint, folder: Path) -> None:
 
     The UNets are pickled as they were, which is what other programs for these weights read.
     """
-    if (checkpoint.config.unet, checkpoint.config.audio) != (FULL, WHISPER_TINY):
+    if not checkpoint.config.has_published_size:
         raise ValueError("The published layout says nothing of sizes: it is for networks of the published size.")
     networks = checkpoint.networks
     (folder / AUDIO_FOLDER_CONFIG).parent.mkdir(parents=True, exist_ok=True)
@@ -216,9 +221,13 @@ def save_vae(vae: AutoencoderKL, folder: Path) -> None:
 def load_vae(folder: Path, dtype: torch.dtype) -> tuple[AutoencoderKL, VaeConfig]:
     """Read a diffusers folder of a VAE. Raises WeightsError."""
     config = read_json(folder / CONFIG_FILE, _PUBLISHED_VAE_CONFIG).to_vae_config()
+    return _load(lambda: build_vae(config), diffusers_weights(folder), dtype, rename=new_vae_key), config
+
+
+def diffusers_weights(folder: Path) -> Path:
+    """The file of weights in a folder of diffusers'; where there is none, the one that should be."""
     paths = [folder / name for name in SAFETENSORS_OR_PICKLE]
-    path = next((path for path in paths if path.exists()), paths[0])
-    return _load(lambda: build_vae(config), path, dtype, rename=new_vae_key), config
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def save_audio_encoder(encoder: AudioEncoder, path: Path) -> None:

@@ -29,7 +29,7 @@ from model.media.segment_file import SegmentWriter, read_segment
 from model.plan import Box, DubOptions, DubPlan, MediaLimits, Segment, Voice
 from model.preflight import Preflight, preflight, reported_faces
 from model.progress import OnProgress, Stage, StageProgress, ignore_progress
-from model.schedule import seeded_generator
+from model.schedule import derived_seed, seeded_generator
 from model.stages.composite import composite, crossfade
 from model.stages.crop_faces import crop_faces
 from model.stages.denoise import denoise
@@ -236,7 +236,7 @@ def segment_seed(seed: int, index: int) -> int:
     """The seed of a segment's noise: the dub's own for the first, as published; another for each that follows."""
     if index == 0:
         return seed
-    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return derived_seed(seed, index)
 
 
 def _source_frames(plan: DubPlan, first: int, stop: int) -> Iterator[Frame]:

@@ -97,6 +97,11 @@ def draw_noise(generator: torch.Generator, shape: Sequence[int]) -> Tensor:
     return torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
 
 
+def derived_seed(*numbers: int) -> int:
+    """A seed in [0, 2^63) that these numbers decide: others for others, and none near another."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
 def seeded_generator(seed: int) -> torch.Generator:
     """A CPU generator at the start of the stream of `seed`."""
     return torch.Generator(device="cpu").manual_seed(seed)

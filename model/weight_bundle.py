@@ -21,7 +21,7 @@ from model.checkpoint import checked_files, weight_files
 from model.errors import WeightsError
 from model.faces.detector import YUNET_SHA256, read_yunet
 from model.hub import COMMIT, HUB_PREFIX, check_space, parse_hub_spec
-from model.weights import ALTERNATIVES, FIRST_CHOICES, TINY_SPEC
+from model.weights import ALTERNATIVES, FIRST_CHOICES, TINY_SPEC, present_folder
 
 MANIFEST = "manifest.json"
 YUNET_MEMBER = "yunet.onnx"
@@ -65,14 +65,9 @@ def write_bundle(out: BinaryIO, spec: str, yunet: Path | None) -> Manifest:
     Raises WeightsError, DetectorError, OSError.
     """
     sources: dict[str, tuple[Path, str]] = {}
-    commit = None
-    if spec.startswith(HUB_PREFIX):
-        folder, commit = parse_hub_spec(spec).snapshot(), parse_hub_spec(spec).commit()
-        if folder is None:
-            raise WeightsError(f"{spec} is not on this machine; `highsync weights pull` fetches it.")
-    else:
-        folder = None if spec == TINY_SPEC else Path(spec)
-    if folder is not None:
+    commit = parse_hub_spec(spec).commit() if spec.startswith(HUB_PREFIX) else None
+    if spec != TINY_SPEC:
+        folder = present_folder(spec)
         found = checked_files(folder)
         sources |= {f"{WEIGHTS_FOLDER}{path.relative_to(folder)}": (path, sha256) for path, sha256 in found.items()}
     if yunet is not None:

@@ -218,8 +218,8 @@ class Attempt:
 
     def _at(self, stage: AnyStage, done: int, total: int) -> None:
         """Note where the attempt is; the place where it stops when it has to."""
-        self._stages.at(stage)
-        show_stage(stage)
+        if self._stages.at(stage):
+            show_stage(stage)
         self._keeper.report(self._meter.at(stage, done, total))
         self._keeper.check()
 

@@ -83,14 +83,16 @@ class StageClock:
         self._stage: AnyStage | None = None
         self.seconds: dict[AnyStage, float] = {}
 
-    def at(self, stage: AnyStage) -> None:
-        """Book the time since the last report on `stage`."""
-        if stage is not self._stage:
+    def at(self, stage: AnyStage) -> bool:
+        """Book the time since the last report on `stage`; whether a run of it begins."""
+        begins = stage is not self._stage
+        if begins:
             self.stop()
             self._stage = stage
         now = self._clock()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
+        return begins
 
     def stop(self) -> None:
         """No report follows for the moment: the run of this stage is over."""

@@ -13,8 +13,10 @@ import httpx
 from core.outgoing.addresses import FetchPolicy, NeighbourUnknown
 
 _CONNECT_TIMEOUT_S = 10.0
-_LOOK_S = 1.0
 _MAX_HEAD_BYTES = 1024**2  # of all that comes before the body: h11 limits one answer's headers, but not the 1xx answers
+
+LOOK_S = 1.0
+"""How often somebody who waits for the other side looks whether there is a reason to stop."""
 
 BASE_HEADERS = (("User-Agent", "HighSync"), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
 EXCHANGE_ERRORS = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
@@ -90,9 +92,9 @@ class _PacedStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         until = time.monotonic() + self._pace.read_timeout_s()
-        while (left_s := until - time.monotonic()) > _LOOK_S:
+        while (left_s := until - time.monotonic()) > LOOK_S:
             with suppress(httpcore.ReadTimeout):
-                return self._counted(self._stream.read(max_bytes, _LOOK_S))
+                return self._counted(self._stream.read(max_bytes, LOOK_S))
             self._pace.look()
         return self._counted(self._stream.read(max_bytes, max(left_s, 0.001)))
 

@@ -14,13 +14,12 @@ import httpcore
 
 from core.errors import DownloadFailed, DownloadNotFound, InputTooLarge, InsufficientScratch
 from core.outgoing.addresses import FetchPolicy
-from core.outgoing.connection import BASE_HEADERS, EXCHANGE_ERRORS, Pace, connections, header, reason
+from core.outgoing.connection import BASE_HEADERS, EXCHANGE_ERRORS, LOOK_S, Pace, connections, header, reason
 from core.outgoing.url import OutgoingUrl
 from core.settings import Settings
 from core.sniff import SNIFF_BYTES
 
 _MAX_REDIRECTS = 5
-_LOOK_S = 1.0  # between looks for a reason to stop
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CLIENT_ERRORS_WORTH_A_RETRY = frozenset({408, 425, 429})
 _STRONG_ETAG = re.compile(rb'"[\x21\x23-\x7e]*"')
@@ -142,7 +141,7 @@ class _Transfer:
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
             self._tell()
-            time.sleep(min(left_s, _LOOK_S))
+            time.sleep(min(left_s, LOOK_S))
 
     def _tell(self) -> None:
         if self._on_bytes is not None:

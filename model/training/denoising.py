@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from model.checkpoint import Checkpoint, save_folder, save_published
 from model.faces.detector import Image
-from model.networks.config import FULL
 from model.stages.denoise import VAE_BATCH_FRAMES, crops_to_pixels
 from model.training.config import ObjectiveConfig, RunConfig
 from model.training.networks import UNets, checkpoint_gradients, make_learn
@@ -101,7 +100,7 @@ class DenoisingTask:
 
     def save_last(self, folder: Path, name: str) -> None:
         """Write the networks in the published layout, too, if they are of the published size."""
-        if self._start.config.unet == FULL:
+        if self._start.config.has_published_size:
             save_published(self._checkpoint(name), folder)
 
     def _checkpoint(self, name: str) -> Checkpoint:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from model.schedule import draw_noise, seeded_generator
+from model.schedule import derived_seed, draw_noise, seeded_generator
 from model.training.errors import DatasetError
 from model.training.shards import ClipPlace, ShardReader, Split
 
@@ -121,7 +121,7 @@ class TrainingSamples(Dataset[Batch]):
         place = self.place(index)
         rng = np.random.default_rng([self._seed, Stream.FRAMES, index])
         shown, reference = choose_frames(rng, self._reader.labels(place).frames, self._num_frames)
-        generator = seeded_generator(stream_seed(self._seed, Stream.NOISE, index))
+        generator = seeded_generator(derived_seed(self._seed, Stream.NOISE, index))
         channels, side = self._latents
         return Batch(
             frames=torch.from_numpy(self._reader.frames(place, shown)),
@@ -145,12 +145,6 @@ def choose_frames(rng: np.random.Generator, clip_frames: int, num_frames: int) -
     far = starts[abs(starts - reference) >= FAR_FRAMES]
     start = int(rng.choice(far if num_frames == 1 and far.size else starts))
     return range(start, start + num_frames), reference
-
-
-def stream_seed(seed: int, stream: Stream, number: int) -> int:
-    """A seed in [0, 2^63) for a generator of torch."""
-    state = np.random.SeedSequence([seed, stream, number]).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))
 
 
 def drops_reference(seed: int, step: int, rate: float) -> bool:

@@ -10,9 +10,9 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from model.checkpoint import (
-    SAFETENSORS_OR_PICKLE,
     ModelConfig,
     Networks,
+    diffusers_weights,
     load_audio_encoder,
     load_folder,
     load_vae,
@@ -94,8 +94,7 @@ def read_stable_diffusion(folder: Path, audio_width: int) -> tuple[UNetConfig, d
         norm_groups=numbers.norm_num_groups,
         audio_width=audio_width,
     )
-    paths = [folder / name for name in SAFETENSORS_OR_PICKLE]
-    return config, read_tensors(next((path for path in paths if path.exists()), paths[0]))
+    return config, read_tensors(diffusers_weights(folder))
 
 
 def with_known(network: NetworkT, state: Mapping[str, Tensor], source: Path) -> NetworkT:

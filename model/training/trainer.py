@@ -121,7 +121,7 @@ class Trainer:
         return load_batches(self._samples, shares, run.workers, pinned=accelerator.device.type != "cpu")
 
     def take_step(self, batches: Iterator[Batch], meter: "Meter") -> dict[str, Tensor]:
-        """Descend once. Returns what the task says of the last part of the batch, and the gradient's norm."""
+        """Descend once. Returns what the task says of the batch, a mean over its parts, and the gradient's norm."""
         accelerator, parts = self._accelerator, self._run.accumulation
         figures: dict[str, Tensor] = {}
         for part in range(parts):

@@ -316,6 +316,12 @@ def test_unets_hear_what_the_encoder_says() -> None:
         ModelConfig(audio=SMALL_AUDIO)
 
 
+def test_the_published_size_is_that_of_unets_and_encoder() -> None:
+    assert ModelConfig().has_published_size
+    assert not ModelConfig(audio=replace(WHISPER_TINY, blocks=2)).has_published_size
+    assert not SMALL.has_published_size
+
+
 def test_an_audio_encoder_that_says_no_size_is_whisper_tiny(tmp_path: Path) -> None:
     whisper = AudioEncoder.untrained(seed=1)
     save_file(whisper.state_dict(), tmp_path / "audio.safetensors")
